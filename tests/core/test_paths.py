@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from webui.core.paths import PROGRAM, standard_paths
+
+
+def test_folders_have_a1111s_names_below_the_data_folder(tmp_path):
+    paths = standard_paths(tmp_path)
+    assert paths.checkpoints[0] == tmp_path / "models" / "Stable-diffusion"
+    assert paths.vaes == (tmp_path / "models" / "VAE",)
+    assert paths.loras == (tmp_path / "models" / "Lora",)
+    assert tmp_path / "embeddings" in paths.embeddings
+    assert paths.config == tmp_path / "config.json"
+    assert all(path.is_relative_to(tmp_path) for path in (paths.outputs, paths.state, paths.unsaved, paths.extensions))
+
+
+def test_folders_given_by_flags_come_after_the_standard_ones(tmp_path):
+    paths = standard_paths(tmp_path, checkpoint_dirs=(Path("/models"),), vae_dirs=(Path("/vaes"),))
+    assert paths.checkpoints[:2] == (tmp_path / "models" / "Stable-diffusion", Path("/models"))
+    assert paths.vaes[-1] == Path("/vaes")
+
+
+def test_the_demo_model_is_found_wherever_the_data_folder_is(tmp_path):
+    paths = standard_paths(tmp_path)
+    assert paths.demo.is_file()
+    assert paths.demo.parent in paths.checkpoints
+
+
+def test_the_programs_own_folder_is_listed_once():
+    assert len(standard_paths(PROGRAM).checkpoints) == 1

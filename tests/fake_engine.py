@@ -1,0 +1,74 @@
+"""An engine without a model: draws flat pictures whose colour follows from the seed. For tests of everything around the engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from PIL import Image
+
+from webui.core.events import Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress
+from webui.core.ports import MemoryUse, Work
+
+
+class FakeEngine:
+    """Draws `request.images` pictures in `request.steps` steps of `step_seconds` each. The prompt "fail" fails."""
+
+    def __init__(self, step_seconds: float = 0.0) -> None:
+        self.step_seconds = step_seconds
+        self.drawn: list[tuple[str, int]] = []
+        self._cancelled: set[str] = set()
+        self._skipped: set[str] = set()
+        self._previewed: set[str] = set()
+        self._closed = threading.Event()
+
+    def run(self, work: Work) -> Iterator[EngineEvent]:
+        request = work.request
+        yield ModelLoading(request.checkpoint)
+        if request.prompt == "fail":
+            yield Failed("This prompt always fails.", "InvalidRequest")
+            return
+        for batch in range(request.batch_count):
+            indices = [i for i in range(batch * request.batch_size, (batch + 1) * request.batch_size) if i not in work.done]
+            for step in range(request.steps if indices else 0):
+                if work.job_id in self._cancelled or self._closed.is_set():
+                    yield Cancelled()
+                    return
+                if work.job_id in self._skipped:
+                    self._skipped.discard(work.job_id)
+                    break
+                time.sleep(self.step_seconds)
+                fraction = (batch + (step + 1) / request.steps) / request.batch_count
+                yield Progress(batch, request.batch_count, step + 1, request.steps, fraction, 0.1)
+                if work.job_id in self._previewed:
+                    yield Preview(picture_of(request.seed, 16, 16), step + 1)
+            for index in indices:
+                alone = request.of_image(index)
+                self.drawn.append((work.job_id, index))
+                yield Drawn(index, picture_of(alone.seed, request.width, request.height), alone)
+        yield Finished()
+
+    def cancel(self, job_id: str) -> None:
+        self._cancelled.add(job_id)
+
+    def skip(self, job_id: str) -> None:
+        self._skipped.add(job_id)
+
+    def want_preview(self, job_id: str) -> None:
+        self._previewed.add(job_id)
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        used = len(text.split())
+        return used, max(1, -(-used // 75)) * 75
+
+    def memory(self) -> MemoryUse:
+        return MemoryUse(ram_free=1, ram_used=1, ram_total=2)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def picture_of(seed: int, width: int, height: int) -> Image.Image:
+    """A flat picture in the seed's own colour."""
+    return Image.new("RGB", (width, height), ((seed * 37) % 256, (seed * 91) % 256, (seed * 151) % 256))

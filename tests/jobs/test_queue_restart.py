@@ -1,0 +1,183 @@
+"""The queue over restarts, and shared by several programs: what goes on, what is remembered, what is forgotten."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.jobs.stand_ins import HeldEngine, House, SlowEngine, ids, is_running, long_request, request, settings, submit, wait_until
+from webui.core.errors import NotFound, WebuiError
+from webui.core.events import Cancelled, Failed, Finished, ImageReady, Queued
+from webui.core.settings import Settings
+from webui.jobs import queue as queue_module
+
+OpenHouse = Callable[..., House]
+
+
+def test_ended_jobs_can_be_read_after_a_restart(open_house: OpenHouse) -> None:
+    house = open_house()
+    finished = house.queue.submit(request(batch_count=2), settings(eta_ddim=0.5), job_id="finished", source="ui")
+    failed = house.queue.submit(request("fail"), Settings(), job_id="failed")
+    result = finished.wait(10).result
+    failed.wait(10)
+    house.close()
+    again = open_house()
+    job = again.queue.job("finished")
+    assert (job.request, job.settings, job.source, job.save) == (finished.request, finished.settings, "ui", True)
+    assert (job.created_at, job.started_at, job.state) == (finished.created_at, finished.started_at, "finished")
+    assert list(job.log.follow()) == [Queued(), *(ImageReady(picture) for picture in result.pictures), Finished(result)]
+    assert again.queue.job("failed").wait(0) == Failed("This prompt always fails.", "InvalidRequest")
+    assert ids(again) == ["failed", "finished"]
+
+
+def test_closing_puts_running_jobs_back_and_the_next_start_draws_only_what_is_missing(open_house: OpenHouse) -> None:
+    house = open_house(engine=SlowEngine(), workers=2)
+    jobs = [house.queue.submit(request(steps=5, batch_count=6), Settings(), job_id=job_id) for job_id in ("a", "b", "c")]
+    wait_until(lambda: len(jobs[0].pictures) >= 2 and len(jobs[1].pictures) >= 2)
+    began = time.monotonic()
+    house.close()
+    assert time.monotonic() - began < 2
+    assert [job.state for job in jobs] == ["queued"] * 3
+    with pytest.raises(WebuiError, match="stays in the queue"):
+        jobs[0].wait(1)
+    kept = {picture.path for job in jobs for picture in job.pictures}
+    assert set(house.files()) == kept
+
+    again = open_house(workers=2)
+    assert {job.id for job in again.queue.jobs()} == {"a", "b", "c"}
+    for job in jobs:
+        end = again.queue.job(job.id).wait(10)
+        assert isinstance(end, Finished)
+        assert [picture.index for picture in end.result.pictures] == [0, 1, 2, 3, 4, 5]
+        assert end.result.pictures[: len(job.pictures)] == job.pictures
+        drawn_again = {index for job_id, index in again.engine.drawn if job_id == job.id}
+        assert drawn_again == set(range(6)) - {picture.index for picture in job.pictures}
+    assert len(again.files()) == 18
+
+
+def test_a_closed_queue_takes_no_jobs(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.queue.close()
+    with pytest.raises(WebuiError, match="closing"):
+        submit(house, "a")
+
+
+def test_a_users_cancel_while_closing_is_still_a_cancel(open_house: OpenHouse) -> None:
+    house = open_house(engine=SlowEngine())
+    job = house.queue.submit(long_request(), Settings(), job_id="a")
+    wait_until(is_running(job))
+    house.queue.cancel("a")
+    house.close()
+    again = open_house()
+    assert isinstance(again.queue.job("a").wait(5), Cancelled)
+
+
+def test_close_does_not_wait_for_an_engine_that_does_not_answer(open_house: OpenHouse) -> None:
+    engine = HeldEngine()
+    house = open_house(engine=engine)
+    submit(house, "a")
+    wait_until(lambda: engine.order == ["a"])
+    began = time.monotonic()
+    house.queue.close()
+    house.queue.close()
+    assert time.monotonic() - began < 3
+    other = open_house(start=False)
+    other.queue.start()
+    time.sleep(0.1)
+    assert other.queue.job("a").state == "running"  # its owner still lives, so nobody else may run it
+    engine.may_run.set()
+    assert isinstance(other.queue.job("a").wait(10), Finished)
+    assert len(other.files()) == 1
+
+
+@pytest.mark.parametrize(("column", "value"), [("request", '{"sampler": "Future"}'), ("request", "{"), ("settings", '{"gone": 1}')])
+def test_a_row_that_no_longer_validates_becomes_a_failed_job(column: str, value: str, open_house: OpenHouse) -> None:
+    house = open_house(start=False)
+    submit(house, "old", "good")
+    house.close()
+    connection = sqlite3.connect(house.database)
+    with connection:
+        connection.execute(f"UPDATE jobs SET {column} = ? WHERE id = 'old'", (value,))
+    connection.close()
+    again = open_house()
+    assert isinstance(again.queue.job("good").wait(10), Finished)
+    end = again.queue.job("old").wait(10)
+    assert isinstance(end, Failed)
+    assert end.message.startswith("Job 'old' was stored by another version of this program and cannot be read:")
+    assert {job.state for job in again.queue.jobs()} == {"failed", "finished"}
+
+
+def test_only_the_newest_ended_jobs_are_kept_and_their_unsaved_pictures_go_with_them(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "ENDED_JOBS_KEPT", 3)
+    house = open_house()
+    jobs = [house.queue.submit(request(), Settings(), job_id=str(number), save=number % 2 == 0) for number in range(8)]
+    for job in jobs:
+        job.wait(10)
+    wait_until(lambda: len(house.queue.jobs()) == 3)
+    assert ids(house) == ["7", "6", "5"]
+    assert len(house.files()) == 4
+    wait_until(lambda: len(list(house.paths.unsaved.rglob("*.png"))) == 2)
+    assert house.outputs.picture(jobs[0].pictures[0].id).path.exists()
+    with pytest.raises(NotFound):
+        house.queue.job("1")
+    with pytest.raises(NotFound):
+        house.outputs.picture(jobs[1].pictures[0].id)
+    first = jobs[0].pictures[0]
+    (again,) = submit(house, "0")  # the id of a job that is forgotten, though its picture is kept
+    again.wait(10)
+    assert again.pictures[0].path != first.path
+    assert house.outputs.picture(first.id).path == first.path
+
+
+def test_unsaved_pictures_older_than_a_day_are_removed_at_start(open_house: OpenHouse) -> None:
+    house = open_house()
+    old, new = (house.queue.submit(request(), Settings(), job_id=job_id, save=False) for job_id in ("old", "new"))
+    for job in (old, new):
+        job.wait(10)
+    house.close()
+    connection = sqlite3.connect(house.database)
+    with connection:
+        connection.execute("UPDATE jobs SET ended_at = ended_at - 90000 WHERE id = 'old'")
+    connection.close()
+    (house.paths.unsaved / "of a job long forgotten").mkdir()
+    again = open_house()
+    assert [path.name for path in again.paths.unsaved.iterdir()] == [new.pictures[0].path.parent.name]
+    assert again.queue.job("old").pictures == ()
+    assert again.queue.job("new").pictures == new.pictures
+
+
+def test_readers_hear_of_a_job_that_another_program_runs(open_house: OpenHouse) -> None:
+    running = open_house(engine=SlowEngine())
+    watching = open_house(start=False)
+    mine = running.queue.submit(request(steps=20, batch_count=3), Settings(), job_id="a")
+    theirs = watching.queue.job("a")
+    watching.queue.start()
+    end = theirs.wait(10)
+    assert isinstance(end, Finished)
+    assert end.result == mine.wait(10).result
+
+
+def test_a_job_that_another_program_runs_can_be_cancelled(open_house: OpenHouse) -> None:
+    running, other = open_house(engine=SlowEngine()), open_house()
+    job = running.queue.submit(long_request(), Settings(), job_id="a")
+    wait_until(is_running(job))
+    other.queue.cancel("a")
+    assert isinstance(job.wait(5), Cancelled)
+    assert isinstance(other.queue.job("a").wait(5), Cancelled)
+
+
+def test_what_a_closed_program_left_queued_is_run_by_another(open_house: OpenHouse) -> None:
+    leaving, staying = open_house(engine=HeldEngine()), open_house()
+    submit(leaving, "running", "queued")
+    wait_until(lambda: leaving.engine.order == ["running"])
+    assert staying.queue.job("queued").state == "queued"
+    threading.Timer(0.1, leaving.engine.may_run.set).start()
+    leaving.close()
+    assert isinstance(staying.queue.job("queued").wait(10), Finished)
+    assert isinstance(staying.queue.job("running").wait(10), Finished)

@@ -1,0 +1,105 @@
+"""The page as a person meets it: a real server with a fake engine, and a real Chromium."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.fake_engine import FakeEngine
+from tests.ui.person import Site
+from webui.api.server import build_server
+from webui.app import App
+from webui.core.paths import standard_paths
+from webui.ui.mount import mount_ui
+
+LOCAL = ("data:", "blob:", "about:")
+CHROMIUM_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+
+@contextmanager
+def served(app: App) -> Iterator[str]:
+    """The app's page on a free port of this machine."""
+    server = build_server(app, api=False)
+    mount_ui(server, app)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        running = uvicorn.Server(uvicorn.Config(server, log_level="error", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not running.started:
+            assert thread.is_alive(), "The server did not start."
+            time.sleep(0.02)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            running.should_exit = True
+            thread.join(10)
+
+
+@pytest.fixture
+def fake_app(tmp_path: Path) -> Iterator[App]:
+    """A started app without a model; its engine draws at once."""
+    app = App(standard_paths(tmp_path), engine=FakeEngine(), hashing=False)
+    app.start()
+    yield app
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server for a module's tests."""
+    engine = FakeEngine(step_seconds=0.01)
+    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine=engine, hashing=False)
+    app.start()
+    try:
+        with served(app) as address:
+            yield Site(address, app, engine)
+    finally:
+        app.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for a module's tests."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One person's browser for a module's tests; it keeps the page's files, so that opening it again is quick."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(20_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Iterator[Page]:
+    """The opened page, with nothing remembered and no job under way.
+
+    It must ask no other machine for anything and report no error, whatever the test does.
+    """
+    site.settle()
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda request: troubles.append(request.url) if not request.url.startswith((site.address, *LOCAL)) else None)
+    site.open(page)
+    yield page
+    site.settle()
+    page.goto(site.address + "robots.txt")  # a page without our script, which would remember the form again
+    page.evaluate("localStorage.clear()")
+    page.close()
+    assert troubles == []

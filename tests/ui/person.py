@@ -1,0 +1,67 @@
+"""What a person does on the page, for the browser tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playwright.sync_api import Page, expect
+
+from tests.fake_engine import FakeEngine
+from webui.app import App
+
+PROMPT = "#txt2img_prompt textarea"
+INFOTEXT = "#html_info_txt2img"
+LOG = "#html_log_txt2img"
+STAGE_PICTURE = "#txt2img_gallery .picture"
+PICTURES = "#txt2img_gallery .thumb[data-id]"
+PROGRESS = "#txt2img_results .progress"
+NOTICE = "#txt2img_results .notice"
+FAST, SLOW = 0.01, 0.15
+
+
+@dataclass
+class Site:
+    """A running server, and the app behind it."""
+
+    address: str
+    app: App
+    engine: FakeEngine
+
+    def open(self, page: Page) -> None:
+        """Open the page and wait until it is restored, as a person would before typing."""
+        page.goto(self.address)
+        page.wait_for_selector("#txt2img_generate[title], #txt2img_generate")
+        page.wait_for_function("document.getElementById('txt2img_prompt')?.title")
+
+    def settle(self) -> None:
+        """End all jobs and let the queue run fast again."""
+        self.engine.step_seconds = FAST
+        self.app.queue.resume()
+        self.app.queue.cancel_all()
+        for job in self.app.queue.jobs():
+            job.wait(20)
+
+
+def set_number(page: Page, name: str, value: object) -> None:
+    """Type into the number box of a slider."""
+    page.fill(f"#txt2img_{name} input[type=number]", str(value))
+
+
+def number(page: Page, name: str) -> str:
+    return page.input_value(f"#txt2img_{name} input[type=number]")
+
+
+def generate(page: Page, prompt: str, *, batch_count: int = 1) -> None:
+    """Type a prompt and press Ctrl+Enter in it."""
+    if batch_count > 1:
+        set_number(page, "batch_count", batch_count)
+    page.fill(PROMPT, prompt)
+    page.press(PROMPT, "Control+Enter")
+
+
+def draw(page: Page, prompt: str, *, batch_count: int = 1) -> str:
+    """Generate and wait for the end; the infotext shown."""
+    generate(page, prompt, batch_count=batch_count)
+    expect(page.locator(INFOTEXT)).to_contain_text(prompt)
+    expect(page.locator(PROGRESS)).to_be_hidden()
+    return page.inner_text(INFOTEXT)

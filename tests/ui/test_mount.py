@@ -1,0 +1,66 @@
+"""The page on a server: what its document holds and refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from webui.app import App
+from webui.core.errors import StartupError
+from webui.ui.mount import mount_ui
+from webui.ui.theme import head
+
+
+def client(app: App, **options: str | None) -> TestClient:
+    server = FastAPI()
+
+    @server.get("/sdapi/v1/mine")
+    def mine() -> str:
+        return "mine"
+
+    mount_ui(server, app, **options)
+    return TestClient(server)
+
+
+def test_the_document_names_no_other_machine_to_load_from(fake_app: App) -> None:
+    document = client(fake_app).get("/").text
+    assert not re.findall(r"<(?:script|link)[^>]*(?:src|href)=[\"']https?://[^\"']+", document)
+    assert "fonts.googleapis" not in client(fake_app).get("/theme.css").text
+
+
+def test_gradios_own_links_and_history_are_off(fake_app: App) -> None:
+    config = client(fake_app).get("/config").json()
+    assert (config["footer_links"], config["run_history"]) == ([], False)
+    assert config["connect_heartbeat"] is False  # or each tab would hold one of a browser's six connections for ever
+
+
+def test_routes_taken_before_stay(fake_app: App) -> None:
+    assert client(fake_app).get("/sdapi/v1/mine").json() == "mine"
+
+
+def test_no_handler_is_offered_as_an_api(fake_app: App) -> None:
+    assert client(fake_app).get("/gradio_api/info").json()["named_endpoints"] == {}
+
+
+def test_analytics_are_off_however_the_program_was_started(fake_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "True")
+    client(fake_app)
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_an_unknown_theme_is_refused(fake_app: App) -> None:
+    with pytest.raises(StartupError, match="pink"):
+        client(fake_app, theme="pink")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", None])
+def test_the_scheme_reaches_the_page(scheme: str | None) -> None:
+    assert f'"scheme": {"null" if scheme is None else chr(34) + scheme + chr(34)}' in head(scheme)
+
+
+def test_nothing_in_the_facts_can_end_the_script() -> None:
+    assert head(None).count("</script>") == 1

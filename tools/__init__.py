@@ -1,0 +1,1 @@
+"""Programs for developers; nothing here is needed to run the web UI."""

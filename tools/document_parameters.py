@@ -1,0 +1,67 @@
+"""Writes docs/parameters.md from the declarations of the request and the settings.
+
+    venv/bin/python -m tools.document_parameters
+
+A test fails when the page is not what this would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from webui.core.parameters import Parameter, parameters_of
+from webui.core.paths import PROGRAM
+from webui.core.request import GenerationRequest
+from webui.core.samplers import SAMPLERS, SCHEDULES
+from webui.core.settings import Settings
+
+PAGE = PROGRAM / "docs" / "parameters.md"
+INTRODUCTION = """# Parameters and settings
+
+Written by `python -m tools.document_parameters` from the declarations in `webui/core/request.py` and `webui/core/settings.py`, which
+also make the controls, the validation and the infotext. "Accepted" is what the API takes; a slider may offer less.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    samplers = ", ".join(sampler.label for sampler in SAMPLERS)
+    schedules = ", ".join(schedule.label for schedule in SCHEDULES)
+    parts = [
+        INTRODUCTION,
+        "## What a picture is drawn from\n",
+        _table(parameters_of(GenerationRequest).values()),
+        f"Samplers: {samplers}. Schedules: {schedules}.\n",
+        "## Settings\n",
+        "Stored in `config.json`; read and changed at `/sdapi/v1/options`; changed for one job with `override_settings`.\n",
+        _table(parameters_of(Settings).values()),
+    ]
+    return "\n".join(parts)
+
+
+def _table(parameters: Iterable[Parameter]) -> str:
+    rows = ["| name in the API | title | default | accepted | infotext | meaning |", "| --- | --- | --- | --- | --- | --- |"]
+    for one in parameters:
+        cells = (f"`{one.api}`", one.title, f"`{one.default!r}`", _accepted(one), one.infotext or "", one.help)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _accepted(one: Parameter) -> str:
+    if one.choices:
+        return ", ".join(one.choices)
+    if one.type is bool:
+        return "true, false"
+    if one.minimum is None and one.maximum is None:
+        return "text"
+    return f"{one.minimum:g} to {one.maximum:g}" if isinstance(one.maximum, float) else f"{one.minimum} to {one.maximum}"
+
+
+def main() -> None:
+    """Write the page."""
+    Path(PAGE).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Drawing over HTTP: txt2img, and looking at, ending and skipping what runs."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from webui.api.errors import failure_response
+from webui.api.options import store_settings
+from webui.api.pictures import read_picture
+from webui.api.schemas import ProgressResponse, Txt2ImgRequest, Txt2ImgResponse
+from webui.api.translate import ModelFacts, read_overrides, read_task_id, read_txt2img, write_info, write_progress
+from webui.app import App, Job
+from webui.core.errors import WebuiError
+from webui.core.events import Failed, ModelLoading, Preview, Progress
+from webui.core.images import encode_png, image_to_base64
+
+IdTask = Annotated[str | None, Query(max_length=128, description="A job's id; without it, whatever runs.")]
+
+
+class Generation:
+    """The handlers that draw."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def add_routes(self, server: FastAPI) -> None:
+        """Put the handlers under A1111's paths."""
+        server.add_api_route("/sdapi/v1/txt2img", self.txt2img, methods=["POST"], response_model=Txt2ImgResponse, tags=["generate"])
+        server.add_api_route("/sdapi/v1/progress", self.progress, methods=["GET"], response_model=ProgressResponse, tags=["generate"])
+        server.add_api_route("/sdapi/v1/interrupt", self.interrupt, methods=["POST"], tags=["generate"])
+        server.add_api_route("/sdapi/v1/skip", self.skip, methods=["POST"], tags=["generate"])
+
+    async def txt2img(self, wire: Txt2ImgRequest) -> JSONResponse:
+        """Draw pictures from a prompt, and answer when they are done. A client that goes away does not stop its job."""
+        job = await run_in_threadpool(self._submit, wire)
+        end = await job.wait_async()
+        if isinstance(end, Failed):
+            return failure_response(end)
+        return await run_in_threadpool(self._answer, wire, job)
+
+    def progress(self, skip_current_image: bool = False, id_task: IdTask = None) -> ProgressResponse:
+        """How far the oldest running job is, or the one named by `id_task`."""
+        job = self._app.queue.job(id_task) if id_task else next(iter(self._running()), None)
+        if job is None:
+            return ProgressResponse()
+        if job.state != "running" or job.started_at is None:
+            return ProgressResponse(textinfo="Waiting...") if job.state == "queued" else ProgressResponse(progress=1.0)
+        progress = job.log.latest(Progress)
+        answer = write_progress(job.request, progress, job.started_at)
+        if progress is None and (loading := job.log.latest(ModelLoading)):
+            answer.textinfo = f"Loading {loading.checkpoint}"
+        if not skip_current_image and job.settings.live_previews_enable:
+            answer.current_image = self._preview(job)
+        return answer
+
+    def interrupt(self, id_task: IdTask = None) -> dict[str, Any]:
+        """End what runs now, keeping the pictures drawn so far. Waiting jobs are not touched."""
+        for job in self._meant(id_task):
+            self._app.queue.cancel(job.id)
+        return {}
+
+    def skip(self, id_task: IdTask = None) -> None:
+        """End only the batch being drawn of what runs now."""
+        for job in self._meant(id_task):
+            self._app.queue.skip(job.id)
+
+    def _submit(self, wire: Txt2ImgRequest) -> Job:
+        request, overrides = read_txt2img(wire), read_overrides(wire)
+        job = self._app.submit(
+            request,
+            overrides=overrides,
+            save=wire.save_images and self._app.settings.snapshot().samples_save,
+            source="api",
+            job_id=read_task_id(wire),
+        )
+        if not wire.override_settings_restore_afterwards:
+            store_settings(self._app, {key: value for key, value in overrides.items() if key in (wire.override_settings or {})})
+        return job
+
+    def _answer(self, wire: Txt2ImgRequest, job: Job) -> JSONResponse:
+        result = job.result or job.result_after(0.0)
+        images = [image_to_base64(read_picture(picture)) for picture in result.pictures] if wire.send_images else []
+        info = write_info(wire, result, job.settings, self._facts(job), job.started_at or job.created_at)
+        return JSONResponse({"images": images, "parameters": wire.model_dump(), "info": info})
+
+    def _facts(self, job: Job) -> ModelFacts:
+        """The files that drew, as far as they are still there."""
+        catalog = self._app.catalog
+        try:
+            checkpoint = catalog.find_checkpoint(job.request.checkpoint)
+            vae = catalog.find_vae(job.request.vae, checkpoint)
+        except WebuiError:
+            return ModelFacts(PurePosixPath(job.request.checkpoint).stem, None, None, None)
+        vae_hash = catalog.known_sha256(vae) if vae else None
+        return ModelFacts(checkpoint.stem, _short(catalog.known_sha256(checkpoint)), vae.path.name if vae else None, _short(vae_hash))
+
+    def _running(self) -> list[Job]:
+        """What runs, oldest first."""
+        running = [job for job in self._app.queue.jobs() if job.state == "running"]
+        return sorted(running, key=lambda job: job.started_at or 0.0)
+
+    def _meant(self, id_task: str | None) -> list[Job]:
+        return [self._app.queue.job(id_task)] if id_task else self._running()
+
+    def _preview(self, job: Job) -> str | None:
+        self._app.engine.want_preview(job.id)
+        preview = job.log.latest(Preview)
+        return image_to_base64(encode_png(preview.image, {})) if preview else None
+
+
+def _short(sha256: str | None) -> str | None:
+    return sha256[:10] if sha256 else None

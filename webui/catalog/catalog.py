@@ -1,0 +1,250 @@
+"""Which models there are. Owner of the model index: lists, names, hashes; it never loads one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from webui.catalog.aliases import find_closest, find_exactly, title_of
+from webui.catalog.defaults import read_defaults
+from webui.catalog.families import checkpoint_refusal, vae_refusal
+from webui.catalog.hashes import BackgroundHashing, as_it_is_now, legacy_hash_of, sha256_of
+from webui.catalog.identify import PICKLE_SUFFIXES, Identity, identify
+from webui.catalog.index import Index
+from webui.catalog.scan import Broken, ModelFile, natural_key, scan
+from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
+from webui.core.paths import Paths
+
+__all__ = ["Broken", "Catalog", "Checkpoint", "Identity", "ModelFile"]
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".safetensors", *PICKLE_SUFFIXES})
+# Raised whenever identify() begins to answer differently, so that what older versions noted is not believed.
+IDENTITY = "identity-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint(ModelFile):
+    """A checkpoint that can draw."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """All models at one moment."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    vaes: tuple[ModelFile, ...] = ()
+    broken: tuple[Broken, ...] = ()
+
+
+class Catalog:
+    """The models in the model folders. Every method may be called from any thread; answers are snapshots.
+
+    hashing: False computes no hash at all (A1111's --no-hashing); hashes noted earlier are still known.
+    """
+
+    def __init__(self, paths: Paths, *, hashing: bool = True) -> None:
+        self._paths = paths
+        self._hashing = hashing
+        self._index = Index(paths.state / "catalog.sqlite")
+        self._listing = _Listing()
+        self._refreshing = threading.Lock()
+        self._hashing_now: dict[Path, threading.Lock] = {}
+        self._background = BackgroundHashing(self._without_hash, self._sha256)
+
+    def refresh(self) -> None:
+        """Look again at what is in the folders. Headers of unchanged files are not read again."""
+        with self._refreshing:
+            before, self._listing = self._listing, self._scan()
+            for broken in self._listing.broken:
+                if broken not in before.broken:
+                    log.warning("%s %s.", broken.name, broken.reason)
+        self._background.wake()
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Those that can draw, in natural order."""
+        return self._listing.checkpoints
+
+    def broken(self) -> tuple[Broken, ...]:
+        """Files that cannot be used, each with its reason."""
+        return self._listing.broken
+
+    def vaes(self) -> tuple[ModelFile, ...]:
+        """VAE files, in natural order."""
+        return self._listing.vaes
+
+    def find_checkpoint(self, name: str, *, closest: bool = True) -> Checkpoint:
+        """The checkpoint meant by any name A1111 accepts; "" is the default one.
+
+        closest: also take one whose title contains the name. Right for names from outside (old infotexts); a name that was
+        chosen here must not quietly come to mean another file when its own is gone.
+        Raises UnknownName with the nearest names, InvalidRequest with the reason when the file is there but cannot be used.
+        """
+        if not name.strip():
+            return self.default_checkpoint()
+        listing = self._listing
+        found = find_exactly(name, listing.checkpoints, sha256=self.known_sha256, legacy=self._legacy_hash)
+        if found:
+            return found
+        self._refuse_broken(name)
+        if closest and (near := find_closest(name, listing.checkpoints, sha256=self.known_sha256)):
+            return near
+        raise UnknownName("checkpoint", name, [file.name for file in listing.checkpoints])
+
+    def default_checkpoint(self) -> Checkpoint:
+        """The first checkpoint of the user's own, else the demo model.  Raises NotFound saying where to put one."""
+        checkpoints = self._listing.checkpoints
+        demo = os.path.realpath(self._paths.demo)
+        own = (file for file in checkpoints if os.path.realpath(file.path) != demo)
+        found = next(own, checkpoints[0] if checkpoints else None)
+        if found is None:
+            raise NotFound(f"There is no checkpoint. Put an SD 1.x .safetensors file into {self._paths.checkpoints[0]} and refresh.")
+        return found
+
+    def find_vae(self, setting: str, checkpoint: Checkpoint) -> ModelFile | None:
+        """The VAE file to use with a checkpoint; None for the checkpoint's own.
+
+        setting: "Automatic" (a file named like the checkpoint, if there is one), "None", or a file's name.  Raises UnknownName.
+        """
+        vaes = self._listing.vaes
+        if setting == "None":
+            return None
+        if setting in ("", "Automatic"):
+            same = (checkpoint.stem, f"{checkpoint.stem}.vae")
+            near = [vae for vae in vaes if vae.stem.startswith(checkpoint.stem)]
+            return min(near, key=lambda vae: (vae.stem.lower() not in map(str.lower, same), len(vae.stem)), default=None)
+        for vae in vaes:
+            if setting in (vae.name, vae.path.name, vae.stem, vae.model_name):
+                return vae
+        self._refuse_broken(setting)
+        raise UnknownName("VAE", setting, ["Automatic", "None", *(vae.name for vae in vaes)])
+
+    def _refuse_broken(self, name: str) -> None:
+        for broken in self._listing.broken:
+            if name in (broken.name, broken.path.name, broken.path.stem):
+                raise InvalidRequest(f"{broken.name} {broken.reason}.")
+
+    def sha256(self, file: ModelFile) -> str:
+        """The hash of the file as it is on disk now; "" when hashing is off.  Raises ModelError when it cannot be read."""
+        try:
+            return self.known_sha256(as_it_is_now(file)) or self._sha256(file)
+        except OSError as error:
+            raise ModelError(f"{file.name} cannot be read: {error.strerror}. Refresh the list of models.") from None
+
+    def known_sha256(self, file: ModelFile) -> str | None:
+        """The hash if it has been computed before; never waits."""
+        return self._index.get(file, "sha256")
+
+    def title(self, checkpoint: Checkpoint) -> str:
+        """A1111's title: "name [10 hex digits]", or the name alone until it is hashed."""
+        return title_of(checkpoint, self.known_sha256(checkpoint))
+
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Values of GenerationRequest fields that fit this checkpoint."""
+        return read_defaults(checkpoint.name, checkpoint.identity.metadata)
+
+    def start_hashing(self) -> None:
+        """Hash checkpoints and VAEs in the background, small ones first; new ones too after each refresh."""
+        if self._hashing:
+            self._background.start()
+
+    def close(self) -> None:
+        """Stop hashing and close the index. Idempotent."""
+        self._background.close()
+        self._index.close()
+
+    def _scan(self) -> _Listing:
+        main = scan(self._paths.checkpoints, SUFFIXES)
+        own = scan(self._paths.vaes, SUFFIXES)
+        taken = {os.path.realpath(file.path) for file in own.files}
+        beside = [file for file in main.files if _is_vae_by_name(file) and os.path.realpath(file.path) not in taken]
+        checkpoints, refused = self._identify_all((file for file in main.files if not _is_vae_by_name(file)), checkpoint_refusal)
+        vaes, refused_vaes = self._identify_all((*own.files, *_named_apart(beside, own.files)), vae_refusal)
+        # One folder may serve for both; what is good for one list is not reported as bad for the other.
+        used = {os.path.realpath(file.path) for file in (*checkpoints, *vaes)}
+        refusals = (*main.broken, *own.broken, *refused_vaes, *refused)
+        broken = {file.path: file for file in refusals if os.path.realpath(file.path) not in used}
+        return _Listing(
+            tuple(sorted((Checkpoint(**vars(file), identity=identity) for file, identity in checkpoints.items()), key=_order)),
+            tuple(sorted(vaes, key=_order)),
+            tuple(sorted(broken.values(), key=_order)),
+        )
+
+    def _identify_all(
+        self, files: Iterable[ModelFile], refusal: Callable[[str], str | None]
+    ) -> tuple[dict[ModelFile, Identity], list[Broken]]:
+        """The files whose family is not refused, and the others with the reason."""
+        known: dict[ModelFile, Identity] = {}
+        broken: list[Broken] = []
+        for file in files:
+            try:
+                identity = self._identity(file)
+                reason = refusal(identity.family)
+            except ModelError as error:
+                reason = str(error)
+            if reason is None:
+                known[file] = identity
+            else:
+                broken.append(Broken(file.name, file.path, reason))
+        return known, broken
+
+    def _identity(self, file: ModelFile) -> Identity:
+        noted = self._index.get(file, IDENTITY)
+        if noted is not None:
+            return Identity(**json.loads(noted))
+        identity = identify(file.path)
+        self._index.put(file, IDENTITY, json.dumps(asdict(identity)))
+        return identity
+
+    def _sha256(self, file: ModelFile, stop: threading.Event | None = None) -> str:
+        """Compute and note the hash; two threads that want the same one compute it once."""
+        if not self._hashing:
+            return ""
+        with self._hashing_now.setdefault(file.path, threading.Lock()):
+            before = as_it_is_now(file)
+            known = self.known_sha256(before)
+            if known is not None:
+                return known
+            digest = sha256_of(file.path, stop)
+            # A file that was written to meanwhile has no hash worth noting.
+            if as_it_is_now(file) == before:
+                self._index.put(before, "sha256", digest)
+            return digest
+
+    def _legacy_hash(self, file: ModelFile) -> str | None:
+        noted = self._index.get(file, "legacy")
+        if noted is None:
+            try:
+                noted = legacy_hash_of(file.path) or ""
+            except OSError as error:
+                log.warning("%s cannot be read: %s", file.name, error)
+                return None
+            self._index.put(file, "legacy", noted)
+        return noted or None
+
+    def _without_hash(self) -> list[ModelFile]:
+        listing = self._listing
+        return [file for file in (*listing.checkpoints, *listing.vaes) if self.known_sha256(file) is None]
+
+
+def _is_vae_by_name(file: ModelFile) -> bool:
+    return file.stem.lower().endswith(".vae")
+
+
+def _named_apart(files: Iterable[ModelFile], others: Iterable[ModelFile]) -> Iterable[ModelFile]:
+    """The files, those whose name is taken under that of the folder they lie in."""
+    taken = {other.name for other in others}
+    return (replace(file, name=f"{file.path.parent.name}/{file.name}") if file.name in taken else file for file in files)
+
+
+def _order(file: ModelFile | Broken) -> tuple[object, ...]:
+    return natural_key(file.name)

@@ -1,0 +1,1 @@
+"""Plain data that every other room speaks: requests, events, settings, errors. No torch, gradio or fastapi."""

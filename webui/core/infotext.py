@@ -1,0 +1,138 @@
+"""The text beside a picture that says how it was made, in A1111's form: request to text, and text back to fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from webui.core.request import GenerationRequest
+from webui.core.samplers import find_sampler
+from webui.core.settings import Settings
+
+NEGATIVE = "Negative prompt:"
+FEWEST_PAIRS = 3
+HASH_LENGTH = 10
+
+# The key's length is bounded, so that a long line without a colon is read in linear time.
+_PAIR = re.compile(r'(\w[\w \-/]{1,80}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
+_MUST_QUOTE = re.compile(r'[,:\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|^["\s]|\s$')
+# Values of these keys are names of files; one called "10x20" is not a size.
+_NAMES = frozenset({"Model", "VAE"})
+
+
+def write_infotext(
+    request: GenerationRequest,
+    settings: Settings,
+    *,
+    model_name: str,
+    model_hash: str | None,
+    vae_name: str | None,
+    vae_hash: str | None,
+    used: Mapping[str, str],
+    version: str,
+) -> str:
+    """Describe one picture as A1111 1.10 does, byte for byte.
+
+    request: what draws this picture alone.   *_hash: sha256 or its beginning; left out when None or empty.
+    used: pairs only the engine knows; one whose key stands already replaces that value in its place.
+    """
+    pairs: dict[str, str | None] = {
+        "Steps": str(request.steps),
+        "Sampler": request.sampler,
+        "Schedule type": _schedule_label(request),
+        "CFG scale": str(request.cfg_scale),
+        "Seed": str(request.seed),
+        "Size": f"{request.width}x{request.height}",
+        "Model hash": _short(model_hash) if settings.add_model_hash_to_info else None,
+        "Model": model_name if settings.add_model_name_to_info else None,
+        "VAE hash": _short(vae_hash) if vae_name else None,
+        "VAE": vae_name or None,
+        "Clip skip": str(settings.CLIP_stop_at_last_layers) if settings.CLIP_stop_at_last_layers > 1 else None,
+        "RNG": settings.randn_source if settings.randn_source != "GPU" else None,
+        "Emphasis": settings.emphasis if settings.emphasis != "Original" and _uses_emphasis(request) else None,
+        **_eta(request, settings),
+        **used,
+        "Version": version if settings.add_version_to_infotext else None,
+    }
+    line = ", ".join(_write_pair(key, value) for key, value in pairs.items() if value is not None)
+    negative = f"\n{NEGATIVE} {request.negative_prompt}" if request.negative_prompt else ""
+    return f"{request.prompt}{negative}\n{line}".strip()
+
+
+def read_infotext(text: str) -> dict[str, str]:
+    """The fields of an infotext by key, with "Prompt" and "Negative prompt" always among them.
+
+    A last line of fewer than three pairs belongs to the prompt. "Size: 512x768" is given as "Size-1" and "Size-2". Keys
+    that are absent stay absent; what they stand for is for the one who applies the fields.
+    """
+    *lines, last = text.strip().split("\n")
+    pairs = _PAIR.findall(last)
+    if len(pairs) < FEWEST_PAIRS:
+        lines, pairs = [*lines, last], []
+    fields: dict[str, str] = {}
+    for key, raw in pairs:
+        value = unquote(raw)
+        size = None if key in _NAMES else _SIZE.fullmatch(value)
+        if size:
+            fields[f"{key}-1"], fields[f"{key}-2"] = size.groups()
+        else:
+            fields[key] = value
+    fields["Prompt"], fields["Negative prompt"] = _split_prompts(lines)
+    return fields
+
+
+def quote(value: str) -> str:
+    """Write a value so that it cannot be taken for more than one value.
+
+    Beyond A1111's rule (a comma, colon or newline is inside), values that a reader would mistake are quoted too: those with
+    another line break, an outer space, or a quotation mark at the start.
+    """
+    return json.dumps(value, ensure_ascii=False) if _MUST_QUOTE.search(value) else value
+
+
+def unquote(value: str) -> str:
+    """The value that was quoted; anything that is not well quoted is returned as it is."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        plain = json.loads(value)
+    except ValueError:
+        return value
+    return plain if isinstance(plain, str) else value
+
+
+def _schedule_label(request: GenerationRequest) -> str:
+    """A1111 names the spacing that "Automatic" stands for only where the sampler brings one of its own."""
+    own = find_sampler(request.sampler).schedule
+    return own if own and request.schedule == "Automatic" else request.schedule
+
+
+def _uses_emphasis(request: GenerationRequest) -> bool:
+    return any(bracket in text for text in (request.prompt, request.negative_prompt) for bracket in "([")
+
+
+def _eta(request: GenerationRequest, settings: Settings) -> dict[str, str]:
+    """Only samplers that take an eta show it, and only another one than their default."""
+    if request.sampler == "DDIM":
+        return {"Eta DDIM": str(settings.eta_ddim)} if settings.eta_ddim != 0.0 else {}
+    if "uses_ensd" in find_sampler(request.sampler).options:
+        return {"Eta": str(settings.eta_ancestral)} if settings.eta_ancestral != 1.0 else {}
+    return {}
+
+
+def _short(sha256: str | None) -> str | None:
+    return sha256[:HASH_LENGTH] if sha256 else None
+
+
+def _write_pair(key: str, value: str) -> str:
+    return key if key == value else f"{key}: {quote(value)}"
+
+
+def _split_prompts(lines: list[str]) -> tuple[str, str]:
+    """Everything before the first line that starts the negative prompt, and everything from there on."""
+    stripped = [line.strip() for line in lines]
+    first = next((number for number, line in enumerate(stripped) if line.startswith(NEGATIVE)), len(stripped))
+    negative = [line.removeprefix(NEGATIVE).strip() for line in stripped[first:]]
+    return "\n".join(stripped[:first]), "\n".join(negative).lstrip("\n")

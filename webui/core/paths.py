@@ -1,0 +1,65 @@
+"""Where everything lies on disk. Fixed at start; no request can change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAM = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of one running program. Model folders are lists: the standard one first, then those given by flags.
+
+    demo: the checkpoint that ships with the program, found even when the data folder is elsewhere.
+    """
+
+    data: Path
+    demo: Path
+    outputs: Path
+    checkpoints: tuple[Path, ...]
+    vaes: tuple[Path, ...]
+    loras: tuple[Path, ...]
+    embeddings: tuple[Path, ...]
+    preview_decoders: tuple[Path, ...]
+    extensions: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+        return self.data / "config.json"
+
+    @property
+    def state(self) -> Path:
+        """Databases and locks of the program itself."""
+        return self.data / "state"
+
+    @property
+    def unsaved(self) -> Path:
+        """Pictures that were not to be saved, kept only while somebody may still ask for them."""
+        return self.data / "state" / "unsaved"
+
+
+def standard_paths(
+    data: Path,
+    *,
+    checkpoint_dirs: tuple[Path, ...] = (),
+    vae_dirs: tuple[Path, ...] = (),
+    lora_dirs: tuple[Path, ...] = (),
+    embedding_dirs: tuple[Path, ...] = (),
+) -> Paths:
+    """A1111's folder names under the data folder, and extra folders after the standard ones."""
+    models = data / "models"
+    demo = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
+    return Paths(
+        data=data,
+        demo=demo,
+        outputs=data / "outputs",
+        checkpoints=tuple(dict.fromkeys((models / "Stable-diffusion", *checkpoint_dirs, demo.parent))),
+        vaes=(models / "VAE", *vae_dirs),
+        loras=(models / "Lora", *lora_dirs),
+        embeddings=(data / "embeddings", models / "embeddings", *embedding_dirs),
+        preview_decoders=(models / "VAE-approx", models / "VAE-taesd"),
+        extensions=data / "extensions",
+    )

@@ -1,0 +1,88 @@
+"""The seams between rooms, as Protocols: what jobs need of an engine, what the engine and jobs need of extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from webui.core.events import EngineEvent
+from webui.core.request import GenerationRequest
+from webui.core.result import GenerationResult, Picture
+from webui.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job as the engine sees it. Pickles, so an engine may be on another machine.
+
+    done: indices of pictures that an earlier, interrupted run has already saved; they are not drawn again.
+    """
+
+    job_id: str
+    request: GenerationRequest
+    settings: Settings
+    checkpoint: Path
+    vae: Path | None
+    done: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes.  device_*: None without an accelerator."""
+
+    ram_free: int
+    ram_used: int
+    ram_total: int
+    device_free: int | None = None
+    device_used: int | None = None
+    device_total: int | None = None
+
+
+class Engine(Protocol):
+    """Draws. Every method may be called from any thread."""
+
+    def run(self, work: Work) -> Iterator[EngineEvent]:
+        """Do one job, ending with exactly one of Finished, Cancelled, Failed. Several runs may go on at once."""
+        ...
+
+    def cancel(self, job_id: str) -> None:
+        """End the job within one step. Unknown or ended jobs are ignored."""
+        ...
+
+    def skip(self, job_id: str) -> None:
+        """End only the batch being drawn; what it has so far is decoded, then the next batch starts."""
+        ...
+
+    def want_preview(self, job_id: str) -> None:
+        """Somebody looks: make previews of this job for the next few seconds."""
+        ...
+
+    def count_tokens(self, text: str) -> tuple[int, int]:
+        """Tokens a prompt uses, and the limit of its last chunk (75, 150, ...)."""
+        ...
+
+    def memory(self) -> MemoryUse:
+        """Memory of machine and device now."""
+        ...
+
+    def close(self) -> None:
+        """Stop all runs (they end with Cancelled) and free the device."""
+        ...
+
+
+class Hooks(Protocol):
+    """What extensions may hear and change."""
+
+    def change_request(self, request: GenerationRequest) -> GenerationRequest:
+        """Called once when a job is submitted; returns the request to queue."""
+        ...
+
+    def picture_saved(self, picture: Picture) -> None:
+        """Called after a picture is on disk."""
+        ...
+
+    def job_finished(self, job_id: str, result: GenerationResult) -> None:
+        """Called when a job has ended with a result."""
+        ...

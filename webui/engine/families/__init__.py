@@ -1,0 +1,1 @@
+"""Model families: what a checkpoint file's tensors mean. One file a family."""

@@ -1,0 +1,37 @@
+"""CLIP's byte-pair tokenizer, built from the vocabulary file in the package. Needs no torch."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from transformers import CLIPTokenizer
+
+VOCABULARY = Path(__file__).parent / "data" / "bpe_simple_vocab_16e6.txt.gz"
+MERGES = slice(1, 49152 - 256 - 2 + 1)
+
+START = 49406
+END = 49407
+COMMA = 267
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """The tokenizer of SD 1.x: 49408 tokens.
+
+    Its vocabulary is the 256 bytes, the same at the end of a word, one token a merge, and start and end marks.
+    Source: Radford et al. 2021 (CLIP); the vocabulary file is open_clip's (MIT, see data/LICENSE-open_clip.txt).
+    """
+    lines = gzip.decompress(VOCABULARY.read_bytes()).decode("utf-8").split("\n")[MERGES]
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    symbols = list(_printable_bytes().values())
+    words = [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(pair) for pair in merges), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=10**9)
+
+
+def _printable_bytes() -> dict[int, str]:
+    """GPT-2's way to write each byte as one printable character: printable ones stand for themselves, others from U+0100 on."""
+    themselves = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {byte: chr(byte) for byte in themselves}
+    others = (byte for byte in range(256) if byte not in table)
+    return table | {byte: chr(256 + number) for number, byte in enumerate(others)}

@@ -1,0 +1,128 @@
+"""Running one job: the engine's events become the job's log, its pixels become files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from webui.catalog.catalog import Catalog, Checkpoint, ModelFile
+from webui.core.errors import WebuiError
+from webui.core.events import TERMINAL, Cancelled, Drawn, EngineEvent, Failed, Finished, ImageReady
+from webui.core.ports import Engine, Hooks, Work
+from webui.jobs.job import Job
+from webui.jobs.outputs import ModelsUsed, Outputs
+
+log = logging.getLogger(__name__)
+
+HASH_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run needs of the rest of the program."""
+
+    engine: Engine
+    outputs: Outputs
+    catalog: Catalog
+    hooks: Hooks
+
+
+class Run:
+    """One job while this process draws it.
+
+    wants_cancel: somebody wants the job to end.   is_interrupted: the program closes, and the job shall go on at the next start.
+    """
+
+    def __init__(self, job: Job, around: Surroundings, *, wants_cancel: bool = False) -> None:
+        self.job = job
+        self.wants_cancel = wants_cancel
+        self.is_interrupted = False
+        self.seconds = 0.0
+        self._around = around
+        self._models: ModelsUsed | None = None
+
+    def cancel(self) -> None:
+        """End the job."""
+        self.wants_cancel = True
+        self._around.engine.cancel(self.job.id)
+
+    def interrupt(self) -> None:
+        """Stop drawing; the job is not ended."""
+        self.is_interrupted = True
+        self._around.engine.cancel(self.job.id)
+
+    def execute(self) -> Finished | Cancelled | Failed:
+        """Draw until the job's end; how it ended, without a result. Never raises: this is the border of the job worker."""
+        began = time.monotonic()
+        try:
+            return self._draw()
+        except WebuiError as error:
+            log.warning("Job %r failed: %s", self.job.id, error)
+            return Failed(str(error), type(error).__name__)
+        except Exception as error:
+            log.exception("Job %r failed", self.job.id)
+            return Failed(f"Internal error: {type(error).__name__}: {error}", type(error).__name__)
+        finally:
+            self.seconds = time.monotonic() - began
+
+    def _draw(self) -> Finished | Cancelled | Failed:
+        job, catalog = self.job, self._around.catalog
+        if self._must_stop():
+            return Cancelled()
+        checkpoint = catalog.find_checkpoint(job.request.checkpoint or job.settings.sd_model_checkpoint, closest=False)
+        vae = catalog.find_vae(job.request.vae or job.settings.sd_vae, checkpoint)
+        done = self._around.outputs.indices_of(job.id)
+        if len(done) == job.request.images:
+            return Finished()
+        work = Work(job.id, job.request, job.settings, checkpoint.path, vae.path if vae else None, done)
+        events = self._around.engine.run(work)
+        try:
+            for event in events:
+                if self._must_stop():
+                    # Again: the first call may have come before the engine knew the job.
+                    self._around.engine.cancel(job.id)
+                if isinstance(event, Failed):
+                    log.warning("Job %r failed: %s", job.id, event.message)
+                if isinstance(event, TERMINAL):
+                    return event
+                self._tell(event, checkpoint, vae)
+        except BaseException:
+            self._around.engine.cancel(job.id)
+            raise
+        finally:
+            if isinstance(events, Generator):
+                events.close()
+        raise RuntimeError("the engine stopped without saying how the job ended")
+
+    def _must_stop(self) -> bool:
+        return self.wants_cancel or self.is_interrupted
+
+    def _tell(self, event: EngineEvent, checkpoint: Checkpoint, vae: ModelFile | None) -> None:
+        if not isinstance(event, Drawn):
+            self.job.log.append(event)
+            return
+        if self._models is None:
+            self._models = self._describe(checkpoint, vae)
+        picture = self._around.outputs.save(self.job, event, self._models)
+        self.job.log.append(ImageReady(picture))
+        self._around.hooks.picture_saved(picture)
+
+    def _describe(self, checkpoint: Checkpoint, vae: ModelFile | None) -> ModelsUsed:
+        return ModelsUsed(
+            model_name=checkpoint.stem,
+            model_hash=self._short_hash(checkpoint),
+            vae_name=vae.path.name if vae else None,
+            vae_hash=self._short_hash(vae) if vae else None,
+        )
+
+    def _short_hash(self, file: ModelFile) -> str | None:
+        if not self.job.settings.add_model_hash_to_info:
+            return None
+        try:
+            return self._around.catalog.sha256(file)[:HASH_LENGTH] or None
+        except WebuiError as error:
+            # The model's file is gone since it was loaded. The picture is drawn, and worth more than its hash.
+            log.warning("Job %r: %s Its pictures are saved without the model's hash.", self.job.id, error)
+            return None

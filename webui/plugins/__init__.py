@@ -1,0 +1,1 @@
+"""Extensions: the hooks they may implement and the host that loads and calls them."""
