@@ -15,6 +15,8 @@ from webui.core.ports import MemoryUse, Work
 class FakeEngine:
     """Draws `request.images` pictures in `request.steps` steps of `step_seconds` each. The prompt "fail" fails."""
 
+    device = "imagination"
+
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.step_seconds = step_seconds
         self.drawn: list[tuple[str, int]] = []

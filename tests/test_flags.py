@@ -33,7 +33,7 @@ def test_an_unclosed_quote_in_commandline_args_is_refused(capsys: pytest.Capture
     assert "COMMANDLINE_ARGS" in refusal(capsys, "", COMMANDLINE_ARGS="--ckpt 'x")
 
 
-@pytest.mark.parametrize("name", ["ckpt_dir", "vae_dir", "lora_dir", "embeddings_dir"])
+@pytest.mark.parametrize("name", ["ckpt_dir", "vae_dir", "lora_dir", "hypernetwork_dir", "embeddings_dir"])
 def test_a_folder_flag_may_be_given_more_than_once(name: str) -> None:
     flag = "--" + name.replace("_", "-")
     assert getattr(read(f"{flag} a {flag} b"), name) == ("a", "b")

@@ -91,6 +91,7 @@ def paths_from(flags: Flags) -> Paths:
         checkpoint_dirs=(*_existing_folders("--ckpt-dir", flags.ckpt_dir), *((checkpoint.parent,) if checkpoint else ())),
         vae_dirs=_existing_folders("--vae-dir", flags.vae_dir),
         lora_dirs=_existing_folders("--lora-dir", flags.lora_dir),
+        hypernetwork_dirs=_existing_folders("--hypernetwork-dir", flags.hypernetwork_dir),
         embedding_dirs=_existing_folders("--embeddings-dir", flags.embeddings_dir),
     )
 

@@ -72,6 +72,7 @@ class Flags:
     ckpt_dir: tuple[str, ...] = flag((), "one more folder of checkpoints; may be repeated", group="folders", metavar="DIR")
     vae_dir: tuple[str, ...] = flag((), "one more folder of VAEs; may be repeated", group="folders", metavar="DIR")
     lora_dir: tuple[str, ...] = flag((), "one more folder of LoRAs; may be repeated", group="folders", metavar="DIR")
+    hypernetwork_dir: tuple[str, ...] = flag((), "one more folder of hypernetworks; may be repeated", group="folders", metavar="DIR")
     embeddings_dir: tuple[str, ...] = flag((), "one more folder of embeddings; may be repeated", group="folders", metavar="DIR")
     no_hashing: bool = flag(False, "never compute the SHA-256 of models", group="folders")
 

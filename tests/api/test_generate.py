@@ -100,10 +100,11 @@ def test_a_seed_of_minus_one_is_drawn_and_told(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"sampler_name": "DPM 2M"}, "DPM++ 2M"), ({"seed": -5}, "seed: got -5"), ({"steps": 0}, "steps"), ({"enable_hr": 1}, "enable_hr"),
+        ({"sampler_name": "DPM 2M"}, "DPM++ 2M"), ({"seed": -5}, "seed: got -5"), ({"steps": 0}, "steps"),
+        ({"refiner_checkpoint": "xl"}, "refiner"),
         ({"override_settings": {"sd_model_checkpoint": "missing"}}, "missing"), ({"override_settings": {"sd_vae": "missing"}}, "missing"),
         ({"override_settings": {"outdir_samples": "/"}}, "outdir_samples"), ({"override_settings": {"CLIP_stop_at_last_layers": 99}}, "99"),
-        ({"eta": 7}, "eta"), ({"force_task_id": "../x"}, "force_task_id"), ({"prompt": "fail"}, "always fails"),
+        ({"eta": 70}, "eta"), ({"force_task_id": "../x"}, "force_task_id"), ({"prompt": "fail"}, "always fails"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_a1111s_error_body(client: TestClient, values: dict[str, Any], word: str) -> None:

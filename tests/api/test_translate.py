@@ -8,10 +8,20 @@ import pytest
 
 from webui import __version__
 from webui.api.schemas import Txt2ImgRequest
-from webui.api.translate import ModelFacts, read_overrides, read_task_id, read_txt2img, redact, write_info, write_progress
+from webui.api.translate import (
+    ModelFacts,
+    fill_from_infotext,
+    read_overrides,
+    read_task_id,
+    read_txt2img,
+    redact,
+    write_info,
+    write_progress,
+)
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.events import Progress
 from webui.core.infotext import write_infotext
+from webui.core.infotext_apply import read_paste
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
 from webui.core.settings import Settings
@@ -71,9 +81,8 @@ def test_an_unknown_sampler_is_refused_with_the_nearest_names() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("enable_hr", True), ("refiner_checkpoint", "xl"), ("script_name", "X/Y plot"), ("alwayson_scripts", {"ControlNet": {"args": []}}),
-        ("styles", ["Anime"]), ("tiling", True), ("restore_faces", True), ("subseed_strength", 0.5), ("s_churn", 1.0), ("s_noise", 1.1),
-        ("s_min_uncond", 0.2), ("firstpass_image", "aGk="), ("infotext", "Steps: 2"),
+        ("refiner_checkpoint", "xl"), ("script_name", "X/Y plot"), ("alwayson_scripts", {"ControlNet": {"args": []}}),
+        ("restore_faces", True), ("firstpass_image", "aGk="),
     ],
 )  # fmt: skip
 def test_a_feature_that_is_not_there_yet_is_refused_by_its_field(field: str, value: Any) -> None:
@@ -81,10 +90,37 @@ def test_a_feature_that_is_not_there_yet_is_refused_by_its_field(field: str, val
         read(**{field: value})
 
 
-def test_resizing_the_seed_takes_both_sizes_and_is_refused() -> None:
-    assert read(seed_resize_from_w=512)
-    with pytest.raises(InvalidRequest, match="seed_resize_from_w"):
-        read(seed_resize_from_w=512, seed_resize_from_h=512)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"subseed": 7, "subseed_strength": 0.5}, {"seed_resize_from_w": 512, "seed_resize_from_h": 256}, {"disable_extra_networks": True},
+        {"eta": 0.5, "s_churn": 1.0, "s_tmin": 0.1, "s_tmax": 5.0, "s_noise": 1.1, "s_min_uncond": 0.2},
+    ],
+)  # fmt: skip
+def test_what_varies_a_picture_has_the_same_name(values: dict[str, Any]) -> None:
+    assert read(**values) == GenerationRequest(steps=50, sampler="Euler", **values)
+
+
+def test_a_size_of_minus_one_is_none() -> None:
+    assert (read(seed_resize_from_w=-1).seed_resize_from_w, read(seed_resize_from_h=-1).seed_resize_from_h) == (0, 0)
+
+
+INFOTEXT = "a cat\nSteps: 5, Sampler: Euler a, Schedule type: Karras, CFG scale: 3, Seed: 9, Size: 64x128, Model: other, Clip skip: 2"
+
+
+def test_an_infotext_fills_what_the_client_does_not_say_itself() -> None:
+    sent = wire(infotext=INFOTEXT, steps=8, prompt="a dog")
+    request, overrides = fill_from_infotext(sent, read_txt2img(sent), {"emphasis": "None"}, read_paste(INFOTEXT))
+    assert (request.prompt, request.steps, request.sampler, request.schedule) == ("a dog", 8, "Euler a", "Karras")
+    assert (request.seed, request.width, request.height, request.cfg_scale, request.checkpoint) == (9, 64, 128, 3.0, "")
+    assert overrides["CLIP_stop_at_last_layers"] == 2
+    assert overrides["emphasis"] == "None"
+
+
+def test_a_sampler_that_the_client_names_beats_the_infotexts() -> None:
+    for given in ({"sampler_name": "Heun"}, {"sampler_index": "Heun"}):
+        sent = wire(infotext=INFOTEXT, **given)
+        assert fill_from_infotext(sent, read_txt2img(sent), {}, read_paste(INFOTEXT))[0].sampler == "Heun"
 
 
 def test_the_payload_of_a1111s_own_tests_passes() -> None:
@@ -114,9 +150,11 @@ def test_values_out_of_range_are_refused_under_the_wires_name(field: str, value:
         read(**{field: value})
 
 
-def test_a_list_of_one_prompt_is_that_prompt_and_of_more_is_refused() -> None:
-    assert read(prompt=["cat"]).prompt == "cat"
-    with pytest.raises(InvalidRequest, match="prompt: got a list of 2"):
+def test_a_list_of_prompts_is_one_for_each_picture() -> None:
+    assert read(prompt=["cat"]) == read(prompt="cat")
+    assert read(prompt=["cat", "dog"], n_iter=2).prompts == ("cat", "dog")
+    assert read(negative_prompt=["cat", "dog"], batch_size=2).of_image(1).negative_prompt == "dog"
+    with pytest.raises(InvalidRequest, match="prompt: got a list of 2 texts for 1 picture"):
         read(prompt=["cat", "dog"])
 
 
@@ -137,8 +175,9 @@ def test_an_unknown_override_is_refused_by_name(key: str) -> None:
         read_overrides(wire(override_settings={key: "/etc"}))
 
 
-def test_eta_overrides_the_eta_of_whichever_sampler_runs() -> None:
-    assert read_overrides(wire(eta=0.5)) == {"eta_ancestral": 0.5, "eta_ddim": 0.5}
+@pytest.mark.parametrize(("given", "overrides"), [(True, {"tiling": True}), (False, {"tiling": False}), (None, {})])
+def test_tiling_is_a_setting_for_this_job(given: bool | None, overrides: dict[str, bool]) -> None:
+    assert read_overrides(wire(tiling=given)) == overrides
 
 
 @pytest.mark.parametrize("task_id", ["a/b", "x" * 129, "tab\t", "é", "a b"])
@@ -166,10 +205,12 @@ def test_info_is_what_a1111_answered_to_the_same_request(case: dict[str, Any]) -
 
 
 def drawn(request: GenerationRequest, settings: Settings) -> GenerationResult:
+    used = {"Eta": str(request.eta)} if request.eta is not None else {}
+
     def picture(index: int) -> Picture:
         alone = request.of_image(index)
         infotext = write_infotext(
-            alone, settings, model_name="holdout", model_hash=HASH, vae_name=None, vae_hash=None, used={}, version="1.10.1"
+            alone, settings, model_name="holdout", model_hash=HASH, vae_name=None, vae_hash=None, used=used, version="1.10.1"
         )
         return Picture(f"id{index}", "job", index, Path("x.png"), alone, infotext, True)
 
@@ -177,7 +218,8 @@ def drawn(request: GenerationRequest, settings: Settings) -> GenerationResult:
 
 
 def test_info_of_a_job_without_pictures_is_complete() -> None:
-    info = json.loads(write_info(wire(), GenerationResult(read(seed=5, n_iter=2), ()), Settings(), ModelFacts("m", None, None, None), 0.0))
+    request = read(seed=5, n_iter=2).with_real_seed()
+    info = json.loads(write_info(wire(), GenerationResult(request, ()), Settings(), ModelFacts("m", None, None, None), 0.0))
     assert (info["infotexts"], info["all_seeds"], info["extra_generation_params"]) == ([], [5, 6], {})
     assert info["subseed"] >= 0
 

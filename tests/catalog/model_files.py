@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ SD1 = {
     "first_stage_model.decoder.conv_in.weight": (2, 4, 1, 1),
 }
 VAE = {"encoder.conv_in.weight": (2, 3, 1, 1), "decoder.conv_in.weight": (2, 4, 1, 1)}
+LORA = {"lora_unet_conv_in.lora_up.weight": (2, 2), "lora_unet_conv_in.lora_down.weight": (2, 2)}
+EMBEDDING = {"emb_params": (2, 4)}
 SDXL = {**SD1, "conditioner.embedders.1.model.ln_final.weight": (2,)}
 
 
@@ -50,3 +54,14 @@ def write_model(
     header = header_of(shapes, metadata)
     size = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
     return write_raw(path, json.dumps(header).encode(), fill * size)
+
+
+def write_torch_zip(path: Path, content: Any = None, *, storages: int = 1, pickled: bytes | None = None) -> Path:
+    """A zip file as torch.save writes it.  content: pickled as it is;   storages: how many tensors' data, of 8 bytes each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2) if pickled is None else pickled)
+        for number in range(storages):
+            archive.writestr(f"archive/data/{number}", bytes(8))
+        archive.writestr("archive/version", "3\n")
+    return path

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.catalog.model_files import SD1, SDXL, VAE, write_model
+from tests.catalog.model_files import EMBEDDING, LORA, SD1, SDXL, VAE, write_model, write_torch_zip
 from webui.catalog import catalog as catalog_module
 from webui.catalog.catalog import Catalog
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
@@ -21,10 +21,11 @@ def paths(tmp_path):
         outputs=tmp_path / "outputs",
         checkpoints=(tmp_path / "checkpoints", tmp_path / "more", tmp_path / "program"),
         vaes=(tmp_path / "vaes",),
-        loras=(),
-        embeddings=(),
+        loras=(tmp_path / "loras",),
+        embeddings=(tmp_path / "embeddings",),
         preview_decoders=(),
         extensions=tmp_path / "extensions",
+        hypernetworks=(tmp_path / "hypernetworks",),
     )
 
 
@@ -333,6 +334,128 @@ def test_a_broken_vae_is_refused_with_its_reason(with_vaes, paths):
     with_vaes.refresh()
     with pytest.raises(InvalidRequest, match=r"half\.safetensors is"):
         with_vaes.find_vae("half.safetensors", with_vaes.find_checkpoint("m"))
+
+
+# --- LoRAs, embeddings, hypernetworks
+
+
+@pytest.fixture
+def with_adapters(catalog, paths):
+    write_model(paths.loras[0] / "style.safetensors", LORA, {"ss_output_name": "Nice"})
+    write_model(paths.embeddings[0] / "word.safetensors", EMBEDDING)
+    write_torch_zip(paths.hypernetworks[0] / "hyper.pt", {768: {"linear.0.weight": 1}})
+    catalog.refresh()
+    return catalog
+
+
+def test_adapters_are_listed_and_found_by_name(with_adapters):
+    (lora,), (embedding,), (hypernetwork,) = with_adapters.loras(), with_adapters.embeddings(), with_adapters.hypernetworks()
+    assert with_adapters.find_lora("style") == with_adapters.find_lora("Nice") == lora
+    assert with_adapters.find_embedding("word") == embedding
+    assert with_adapters.find_hypernetwork("hyper") == hypernetwork
+    assert with_adapters.broken() == ()
+
+
+@pytest.mark.parametrize(("find", "message"), [
+    (lambda catalog: catalog.find_lora("stlye"), "Unknown LoRA 'stlye'. Did you mean 'style'"),
+    (lambda catalog: catalog.find_lora("nice"), "Unknown LoRA 'nice'. Did you mean 'Nice'"),
+    (lambda catalog: catalog.find_embedding("wrod"), "Unknown embedding 'wrod'. Did you mean 'word'"),
+    (lambda catalog: catalog.find_hypernetwork("hypre"), "Unknown hypernetwork 'hypre'. Did you mean 'hyper'"),
+])  # fmt: skip
+def test_an_unknown_adapter_is_not_found_and_told_with_the_nearest(with_adapters, find, message):
+    with pytest.raises(NotFound, match=message):
+        find(with_adapters)
+
+
+def test_an_adapter_added_meanwhile_is_found_without_a_refresh(with_adapters, paths):
+    write_model(paths.loras[0] / "new.safetensors", LORA)
+    assert with_adapters.find_lora("new").name == "new.safetensors"
+
+
+def test_asking_for_a_broken_adapter_says_why_it_cannot_be_used(with_adapters, paths):
+    write_model(paths.loras[0] / "wrong.safetensors", VAE)
+    with pytest.raises(InvalidRequest, match=r"wrong\.safetensors is a VAE; put it into models/VAE\."):
+        with_adapters.find_lora("wrong")
+    with pytest.raises(NotFound):
+        with_adapters.find_embedding("wrong")
+    with pytest.raises(UnknownName):
+        with_adapters.find_checkpoint("wrong")
+
+
+def test_broken_adapters_are_listed_and_named_in_the_log_once(catalog, paths, caplog):
+    write_torch_zip(paths.loras[0] / "evil.pt", pickled=b"\x80\x02cposix\nsystem\n.")
+    for _ in range(2):
+        catalog.refresh()
+    assert [broken.name for broken in catalog.broken()] == ["evil.pt"]
+    assert len([record for record in caplog.records if "evil.pt asks for 'posix.system'" in record.getMessage()]) == 1
+
+
+def test_one_folder_may_serve_for_checkpoints_and_loras(paths, models):
+    catalog = Catalog(Paths(**{**vars(paths), "loras": (models,)}))
+    write_model(models / "m.safetensors")
+    write_model(models / "l.safetensors", LORA)
+    catalog.refresh()
+    assert [file.name for file in catalog.checkpoints()] == ["m.safetensors"]
+    assert [file.name for file in catalog.loras()] == ["l.safetensors"]
+    assert catalog.broken() == ()
+    catalog.close()
+
+
+def test_unchanged_adapters_are_identified_once(with_adapters, paths, monkeypatch):
+    with_adapters.close()
+    monkeypatch.setattr(catalog_module, "identify_adapter", None)
+    again = Catalog(paths)
+    again.refresh()
+    assert again.find_lora("Nice").name == "style.safetensors"
+    assert again.find_hypernetwork("hyper").name == "hyper.pt"
+    again.close()
+
+
+def test_a_loras_hash_is_kohyas_twelve_digits(with_adapters):
+    (lora,) = with_adapters.loras()
+    assert with_adapters.lora_hash(lora) == hashlib.sha256(bytes(16)).hexdigest()[:12]
+
+
+def test_a_loras_hash_is_the_one_in_its_metadata_if_that_is_a_hash(catalog, paths):
+    write_model(paths.loras[0] / "a.safetensors", LORA, {"sshs_model_hash": "ab" * 32})
+    write_model(paths.loras[0] / "b.safetensors", LORA, {"sshs_model_hash": "x, CFG scale: 1"})
+    catalog.refresh()
+    assert [catalog.lora_hash(lora) for lora in catalog.loras()] == ["ab" * 6, hashlib.sha256(bytes(16)).hexdigest()[:12]]
+
+
+def test_a_pickled_loras_hash_and_an_embeddings_are_of_the_whole_file(with_adapters, paths):
+    path = write_torch_zip(paths.loras[0] / "old.pt", {"lora_unet_x.lora_up.weight": 1})
+    assert with_adapters.lora_hash(with_adapters.find_lora("old")) == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    (embedding,) = with_adapters.embeddings()
+    assert with_adapters.embedding_hash(embedding) == hashlib.sha256(embedding.path.read_bytes()).hexdigest()[:12]
+
+
+def test_adapters_hashes_are_noted_and_follow_the_file(with_adapters, paths, monkeypatch):
+    (lora,) = with_adapters.loras()
+    first = with_adapters.lora_hash(lora)
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog_module, "addnet_hash_of", None)
+        assert with_adapters.lora_hash(lora) == first
+    write_model(paths.loras[0] / "style.safetensors", {**LORA, "more": (1,)}, fill=b"z")
+    assert with_adapters.lora_hash(lora) == hashlib.sha256(b"z" * 18).hexdigest()[:12]
+
+
+def test_without_hashing_a_lora_has_the_hash_of_its_metadata_alone(paths):
+    write_model(paths.loras[0] / "a.safetensors", LORA, {"sshs_model_hash": "ab" * 32})
+    write_model(paths.loras[0] / "b.safetensors", LORA)
+    catalog = Catalog(paths, hashing=False)
+    catalog.refresh()
+    assert [catalog.lora_hash(lora) for lora in catalog.loras()] == ["ab" * 6, ""]
+    catalog.close()
+
+
+def test_adapters_are_hashed_in_the_background(with_adapters):
+    with_adapters.start_hashing()
+    deadline = time.monotonic() + 30
+    while with_adapters._without_hash() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert with_adapters._without_hash() == []
+    assert with_adapters.known_sha256(with_adapters.embeddings()[0])
 
 
 # --- hashes and titles

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from webui.catalog.hashes import BackgroundHashing, HashingStopped, as_it_is_now, legacy_hash_of, sha256_of
+from tests.catalog.model_files import LORA, write_model
+from webui.catalog.hashes import BackgroundHashing, HashingStopped, addnet_hash_of, as_it_is_now, legacy_hash_of, sha256_of
 from webui.catalog.scan import ModelFile
 
 
@@ -17,6 +18,21 @@ def test_sha256_is_that_of_the_whole_file(tmp_path, size):
     content = bytes(size - 1) + b"x" if size else b""
     (tmp_path / "m").write_bytes(content)
     assert sha256_of(tmp_path / "m") == hashlib.sha256(content).hexdigest()
+
+
+def test_kohyas_hash_is_that_of_the_data_behind_the_header(tmp_path):
+    plain = write_model(tmp_path / "a", LORA, fill=b"x")
+    noted = write_model(tmp_path / "b", LORA, {"note": "anything"}, fill=b"x")
+    other = write_model(tmp_path / "c", LORA, fill=b"y")
+    assert addnet_hash_of(plain) == addnet_hash_of(noted) == hashlib.sha256(b"x" * 16).hexdigest()
+    assert addnet_hash_of(other) != addnet_hash_of(plain)
+    assert sha256_of(noted) != sha256_of(plain)
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\xff" * 20])
+def test_kohyas_hash_of_a_damaged_file_is_of_nothing(tmp_path, content):
+    (tmp_path / "m").write_bytes(content)
+    assert addnet_hash_of(tmp_path / "m") == hashlib.sha256(b"").hexdigest()
 
 
 def test_hashing_stops_when_it_is_told_to(tmp_path):

@@ -27,3 +27,8 @@ def test_the_demo_model_is_found_wherever_the_data_folder_is(tmp_path):
 
 def test_the_programs_own_folder_is_listed_once():
     assert len(standard_paths(PROGRAM).checkpoints) == 1
+
+
+def test_hypernetworks_lie_where_a1111_has_them(tmp_path):
+    paths = standard_paths(tmp_path, hypernetwork_dirs=(Path("/hyper"),))
+    assert paths.hypernetworks == (tmp_path / "models" / "hypernetworks", Path("/hyper"))

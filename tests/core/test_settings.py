@@ -5,8 +5,10 @@ import threading
 import pytest
 
 from webui.core.errors import InvalidRequest, StartupError, UnknownName
+from webui.core.files import write_atomically
 from webui.core.parameters import parameters_of
-from webui.core.settings import Settings, SettingsStore, write_atomically
+from webui.core.settings import Settings
+from webui.core.settings_store import SettingsStore
 
 
 @pytest.fixture

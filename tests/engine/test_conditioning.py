@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.engine.tiny_models import TinyModel
-from webui.engine.conditioning import Chunk, chunk_prompt, count_tokens, encode_chunks
+from webui.engine.conditioning import Chunk, Coding, chunk_prompt, count_tokens, encode_clip, encode_texts, uses_emphasis
 from webui.engine.tokenizer import COMMA, END, START
 
 CAT = 2368
@@ -17,7 +20,7 @@ DOG = 1929
 
 
 def chunks_of(tokenizer: CLIPTokenizer, prompt: str, *, emphasis: str = "Original", backtrack: int = 20) -> list[Chunk]:
-    return chunk_prompt(tokenizer, prompt, emphasis=emphasis, backtrack=backtrack)
+    return chunk_prompt(tokenizer, prompt, Coding(emphasis=emphasis, backtrack=backtrack))
 
 
 def words(number: int) -> str:
@@ -34,9 +37,9 @@ def encoder(tiny: TinyModel) -> CLIPTextModel:
     return tiny.text_encoder
 
 
-def encode(encoder: CLIPTextModel, chunks: list[Chunk], *, clip_skip: int = 1, emphasis: str = "Original") -> torch.Tensor:
+def encode(encoder: CLIPTextModel, *texts: list[Chunk], clip_skip: int = 1, emphasis: str = "Original") -> torch.Tensor:
     with torch.no_grad():
-        return encode_chunks(encoder, chunks, clip_skip=clip_skip, emphasis=emphasis)
+        return encode_texts(partial(encode_clip, encoder), texts, Coding(clip_skip=clip_skip, emphasis=emphasis))
 
 
 def test_a_chunk_is_padded_to_77_with_the_end_mark() -> None:
@@ -51,7 +54,7 @@ def test_a_full_chunk_has_one_end_mark() -> None:
 
 
 def test_an_empty_prompt_is_one_empty_chunk(tokenizer: CLIPTokenizer) -> None:
-    assert chunks_of(tokenizer, "") == [Chunk((), ())]
+    assert chunks_of(tokenizer, "") == [Chunk()]
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(74, [74]), (75, [75]), (76, [75, 1]), (150, [75, 75]), (151, [75, 75, 1])])
@@ -119,7 +122,7 @@ def test_without_emphasis_brackets_are_text(tokenizer: CLIPTokenizer) -> None:
     ],
 )
 def test_the_token_counter(tokenizer: CLIPTokenizer, prompt: str, used: int, limit: int) -> None:
-    assert count_tokens(tokenizer, prompt) == (used, limit)
+    assert count_tokens(chunks_of(tokenizer, prompt)) == (used, limit)
 
 
 def test_a_plain_prompt_is_encoded_as_transformers_does(tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
@@ -186,3 +189,88 @@ def test_no_norm_only_multiplies(tokenizer: CLIPTokenizer, encoder: CLIPTextMode
 def test_ignored_emphasis_reads_brackets_but_weights_nothing(tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
     ignored = encode(encoder, chunks_of(tokenizer, "a (cat:1.5)", emphasis="Ignore"), emphasis="Ignore")
     assert torch.equal(ignored, encode(encoder, chunks_of(tokenizer, "a cat")))
+
+
+def test_texts_of_one_call_share_the_mean_that_emphasis_keeps(tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
+    texts = [chunks_of(tokenizer, "a (cat:1.5)"), chunks_of(tokenizer, "a dog"), chunks_of(tokenizer, "a dog")]
+    plain = encode(encoder, *texts, emphasis="Ignore")
+    weights = torch.ones(3, 77, 1)
+    weights[0, 2] = 1.5
+    weighted = plain * weights
+    torch.testing.assert_close(encode(encoder, *texts), weighted * (plain.mean() / weighted.mean()), rtol=1e-6, atol=1e-6)
+    assert not torch.equal(encode(encoder, *texts)[1:2], encode(encoder, texts[1]))
+
+
+def test_shorter_texts_get_empty_chunks(tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
+    both = encode(encoder, chunks_of(tokenizer, "cat BREAK dog"), chunks_of(tokenizer, "cat"), emphasis="Ignore")
+    assert both.shape == (2, 154, 32)
+    torch.testing.assert_close(both[1:, 77:], encode(encoder, chunks_of(tokenizer, "")), rtol=0, atol=1e-5)
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """An embedding called by one token."""
+
+    name: str
+    token: int
+    vectors: torch.Tensor
+
+    def find(self, tokens: Sequence[int], at: int) -> tuple[Word, int] | None:
+        return (self, 1) if tokens[at] == self.token else None
+
+
+@pytest.fixture
+def word() -> Word:
+    return Word("dog", DOG, torch.arange(96, dtype=torch.float32).reshape(3, 32))
+
+
+def test_an_embedding_takes_a_token_for_each_vector(tokenizer: CLIPTokenizer, word: Word) -> None:
+    (chunk,) = chunk_prompt(tokenizer, "cat (dog:1.2) cat", Coding(), word.find)
+    assert chunk.tokens == (CAT, 0, 0, 0, CAT)
+    assert chunk.weights == (1.0, 1.2, 1.2, 1.2, 1.0)
+    assert chunk.fixes == ((1, word),)
+
+
+def test_an_embedding_never_straddles_chunks(tokenizer: CLIPTokenizer, word: Word) -> None:
+    first, second = chunk_prompt(tokenizer, f"{words(73)} dog", Coding(), word.find)
+    assert lengths([first, second]) == [73, 3]
+    assert second.fixes == ((0, word),)
+
+
+def test_its_vectors_stand_where_its_word_stood(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, word: Word) -> None:
+    chunks = chunk_prompt(tokenizer, "cat dog", Coding(), word.find)
+    ours = encode(encoder, chunks)
+    changed = deepcopy(encoder)
+    with torch.no_grad():
+        changed.get_input_embeddings().weight[[1000, 1001, 1002]] = word.vectors
+        tokens = [START, CAT, 1000, 1001, 1002, *[END] * 72]
+        theirs = changed(torch.tensor([tokens])).last_hidden_state
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    torch.testing.assert_close(encode(encoder, chunks_of(tokenizer, "cat")), encode(encoder, chunks_of(tokenizer, "cat")), rtol=0, atol=0)
+
+
+OLD = Coding(old_emphasis=True)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "weights"),
+    [
+        ("cat (dog) cat", [1.0, 1.1, 1.0]),
+        ("cat [dog] cat", [1.0, 1 / 1.1, 1.0]),
+        ("((cat dog", [1.21, 1.21]),
+        ("cat) dog", [1.0, 1 / 1.1]),
+    ],
+)
+def test_old_emphasis_weights_all_that_follows_a_bracket(tokenizer: CLIPTokenizer, prompt: str, weights: list[float]) -> None:
+    (chunk,) = chunk_prompt(tokenizer, prompt, OLD)
+    assert chunk.weights == pytest.approx(weights)
+    assert set(chunk.tokens) <= {CAT, DOG}
+
+
+def test_old_emphasis_cuts_after_75_tokens(tokenizer: CLIPTokenizer) -> None:
+    assert lengths(chunk_prompt(tokenizer, words(100), OLD)) == [75]
+
+
+@pytest.mark.parametrize(("text", "uses"), [("a cat", False), ("a (cat)", True), ("a [cat]", True)])
+def test_the_infotext_names_the_emphasis_where_there_are_brackets(text: str, uses: bool) -> None:
+    assert uses_emphasis(text) is uses

@@ -15,8 +15,9 @@ from tests.engine.studio import Studio, events_of, pictures, work_for
 from tests.engine.tiny_models import TinyModel
 from webui.core.events import Cancelled, Drawn, Failed, Finished, ModelLoading, Progress, Remark
 from webui.engine import device_loop
+from webui.engine.denoiser import Rows, UNetCall
 from webui.engine.device_loop import Run
-from webui.engine.generate import Rows, Story, UNetCall
+from webui.engine.generate import Story
 from webui.engine.pipeline_manager import Pipeline, PipelineSpec
 
 Watch = Callable[[torch.Tensor], None]
@@ -386,4 +387,4 @@ def test_closing_ends_running_and_waiting_jobs_as_cancelled(studio: Studio, tiny
 
 def a_wish(model: TinyModel, x: torch.Tensor) -> UNetCall:
     """One row for the UNet, as long as a prompt of one chunk."""
-    return UNetCall((Rows(x, torch.tensor([500.0]), torch.zeros(1, 77, model.shape.width)),))
+    return UNetCall((Rows(x, torch.tensor([500.0]), torch.zeros(1, 77, model.shape.width), (0,)),))

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from tests.engine.studio import Studio, pictures, work_for
 from tests.engine.tiny_models import TinyModel
 from webui.core.events import Drawn, EngineEvent, Failed, Preview, Progress, Remark
-from webui.core.ports import Work
+from webui.core.ports import NetworkFile, Work
+from webui.core.samplers import SAMPLERS
+from webui.engine.denoiser import UNetCall
 from webui.engine.device import Device
-from webui.engine.generate import SkipBatch, Story, Tools, UNetCall, generate
-from webui.engine.noise import PictureNoise
+from webui.engine.generate import SkipBatch, Story, Tools, generate
+from webui.engine.noise import NoiseSource, PictureNoise, PictureSeed
 from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
+from webui.engine.prompts import lora_hashes
 from webui.engine.tokenizer import build_tokenizer
 
 
@@ -65,8 +70,8 @@ def diffusers_pictures(model: TinyModel, work: Work, output: str) -> np.ndarray:
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     shape = (4, request.height // 8, request.width // 8)
-    seeds = [request.seed + index for index in range(request.batch_size)]
-    noise = PictureNoise(seeds, shape, source="CPU", device=torch.device("cpu")).draw()
+    seeds = [PictureSeed(request.seed + index) for index in range(request.batch_size)]
+    noise = PictureNoise(seeds, shape, NoiseSource("CPU", torch.device("cpu"))).first()
     return pipe(
         request.prompt, negative_prompt=request.negative_prompt, num_images_per_prompt=request.batch_size, latents=noise,
         num_inference_steps=request.steps, guidance_scale=request.cfg_scale, width=request.width, height=request.height, output_type=output,
@@ -158,7 +163,11 @@ def test_cfg_scale_1_ignores_the_negative_prompt(deterministic_studio: Studio, t
     "change",
     [
         {"prompt": "a dog"}, {"negative_prompt": "a dog"}, {"steps": 5}, {"sampler": "Heun"}, {"schedule": "Karras"}, {"cfg_scale": 3},
-        {"seed": 8}, {"CLIP_stop_at_last_layers": 2}, {"prompt": "a (cat:1.6)"},
+        {"seed": 8}, {"CLIP_stop_at_last_layers": 2}, {"prompt": "a (cat:1.6)"}, {"prompt": "a [cat:dog:0.5]"}, {"prompt": "a [cat|dog]"},
+        {"prompt": "a cat AND a dog"}, {"prompt": "a cat :0.5"}, {"subseed": 9, "subseed_strength": 0.5}, {"randn_source": "NV"},
+        {"seed_resize_from_w": 96, "seed_resize_from_h": 64}, {"cfg_rescale": 0.7}, {"s_min_uncond": 15.0}, {"skip_early_cond": 0.5},
+        {"s_churn": 5.0}, {"always_discard_next_to_last_sigma": True}, {"sd_noise_schedule": "Zero Terminal SNR"},
+        {"use_downcasted_alpha_bar": True}, {"tiling": True},
     ],
 )  # fmt: skip
 def test_every_wish_matters(studio: Studio, tiny: TinyModel, change: dict[str, object]) -> None:
@@ -203,11 +212,174 @@ def test_latents_that_are_not_a_number_are_told_as_the_unets(studio: Studio, tin
     assert end.message.startswith("A tensor with all NaNs was produced in Unet.")
 
 
-def test_syntax_that_is_not_read_yet_is_remarked_on(studio: Studio, tiny: TinyModel) -> None:
-    def remarks(prompt: str) -> list[str]:
-        return [event.text for event in studio.draw(work_for(tiny.path, prompt=prompt)) if isinstance(event, Remark)]
+def used(events: list[EngineEvent]) -> list[dict[str, str]]:
+    return [dict(event.used) for event in events if isinstance(event, Drawn)]
 
-    assert remarks("a (cat:1.2)") == []
-    assert remarks("<lora:x:1> a cat AND a dog") == [
-        "Drawn as plain text, because this version cannot do it yet: extra networks <...>, AND."
+
+def test_the_text_of_a_step_is_that_of_a_prompt_of_its_own(deterministic_studio: Studio, tiny: TinyModel) -> None:
+    def draw(prompt: str) -> np.ndarray:
+        return deterministic_studio.pictures(work_for(tiny.path, prompt=prompt, steps=4))[0]
+
+    assert np.array_equal(draw("a [cat:dog:0]"), draw("a dog"))
+    assert np.array_equal(draw("a [cat:dog:1.0]"), draw("a cat"))
+    assert np.array_equal(draw("a [cat:dog:2]"), draw("a [cat::2][dog:2]"))
+
+
+def test_a_prompt_that_changes_is_encoded_once_and_never_again_for_another_seed(
+    pipeline: Pipeline, tokenizer: CLIPTokenizer, tiny: TinyModel
+) -> None:
+    tools = Tools(pipeline, tokenizer, lambda: None)
+    asked: list[torch.Tensor] = []
+    hook = pipeline.text_encoder.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0]))
+    try:
+        for seed in (1, 2):
+            tell(generate(work_for(tiny.path, prompt="a [cat|dog]", steps=8, seed=seed, batch_count=2), tools), pipeline)
+    finally:
+        hook.remove()
+    assert [len(tokens) for tokens in asked] == [1, 2]  # the negative prompt, and cat and dog in one call
+
+
+def test_pictures_of_a_job_may_have_prompts_of_their_own(deterministic_studio: Studio, tiny: TinyModel) -> None:
+    prompts = ("a cat", "a dog AND a tree BREAK tall", "a cat")
+    work = work_for(tiny.path, batch_size=3, prompts=prompts, seed=20)
+    together = deterministic_studio.draw(work)
+    assert [event.request.prompt for event in together if isinstance(event, Drawn)] == list(prompts)
+    for index, prompt in enumerate(prompts):
+        alone = deterministic_studio.pictures(work_for(tiny.path, prompt=prompt, seed=20 + index))[0]
+        assert np.array_equal(pictures(together)[index], alone)
+
+
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE", "Restart", "LCM", "DPM adaptive"])
+def test_noise_on_the_way_is_each_pictures_own(deterministic_studio: Studio, tiny: TinyModel, sampler: str) -> None:
+    batch = deterministic_studio.pictures(work_for(tiny.path, sampler=sampler, batch_size=2, seed=20))
+    alone = deterministic_studio.pictures(work_for(tiny.path, sampler=sampler, seed=21))[0]
+    if sampler == "DPM adaptive":  # its steps depend on the error of the whole batch, in A1111 too
+        assert batch[1].shape == alone.shape
+    else:
+        assert np.array_equal(batch[1], alone)
+
+
+@pytest.mark.parametrize("sampler", [sampler.label for sampler in SAMPLERS])
+def test_every_sampler_draws_and_says_how_far_it_is(pipeline: Pipeline, tokenizer: CLIPTokenizer, tiny: TinyModel, sampler: str) -> None:
+    events = tell(generate(work_for(tiny.path, sampler=sampler, steps=5), Tools(pipeline, tokenizer, lambda: None)), pipeline)
+    progress = [event.fraction for event in events if isinstance(event, Progress)]
+    assert all(before <= after for before, after in pairwise(progress))
+    assert progress[-1] == pytest.approx(1.0, abs=0.1)
+    assert pictures(events)[0].std() > 5
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({}, {}),
+        ({"prompt": "a (cat:1.2)", "emphasis": "No norm"}, {"Emphasis": "No norm"}),
+        ({"prompt": "a [cat:dog:0.5]", "emphasis": "No norm"}, {}),
+        ({"s_min_uncond": 15.0}, {"NGMS": "15.0"}),
+        ({"eta": 0.5, "sampler": "Euler a"}, {"Eta": "0.5"}),
+        ({"s_churn": 5}, {"Sigma churn": "5"}),
+        ({"sd_noise_schedule": "Zero Terminal SNR"}, {"Noise Schedule": "Zero Terminal SNR"}),
+        ({"initial_noise_multiplier": 0.9}, {}),
+        ({"pad_cond_uncond": True}, {}),
+        ({"pad_cond_uncond": True, "negative_prompt": "a BREAK b"}, {"Pad conds": "True"}),
+        ({"pad_cond_uncond_v0": True, "prompt": "a BREAK b"}, {"Pad conds v0": "True"}),
+    ],
+)
+def test_the_infotext_learns_what_had_an_effect(studio: Studio, tiny: TinyModel, wishes: dict[str, object], said: dict[str, str]) -> None:
+    assert used(studio.draw(work_for(tiny.path, **wishes))) == [said]
+
+
+def test_a_tiled_picture_fits_its_own_edges_and_the_next_is_not_tiled(deterministic_studio: Studio, tiny: TinyModel) -> None:
+    plain = deterministic_studio.pictures(work_for(tiny.path))[0]
+    tiled = deterministic_studio.pictures(work_for(tiny.path, tiling=True))[0]
+    assert not np.array_equal(plain, tiled)
+    assert np.array_equal(deterministic_studio.pictures(work_for(tiny.path))[0], plain)
+
+
+def a_lora(path: Path, strength: float) -> Path:
+    """Changes the text encoder's and the UNet's first attention layers."""
+    generator = torch.Generator().manual_seed(3)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * strength
+
+    tensors = {}
+    for layer in (
+        "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q",
+        "lora_te_text_model_encoder_layers_0_self_attn_q_proj",
+    ):
+        tensors |= {f"{layer}.lora_down.weight": noise(4, 32), f"{layer}.lora_up.weight": noise(32, 4), f"{layer}.alpha": torch.tensor(4.0)}
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> NetworkFile:
+    return NetworkFile("lora", "mine", a_lora(tmp_path / "mine.safetensors", 1.0))
+
+
+def test_a_lora_acts_where_it_is_named_and_leaves_no_trace(deterministic_studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    def draw(prompt: str) -> np.ndarray:
+        return deterministic_studio.pictures(replace(work_for(tiny.path, prompt=prompt), networks=(lora,)))[0]
+
+    plain, strong = draw("a cat"), draw("a cat<lora:mine:1>")
+    assert not np.array_equal(plain, strong)
+    assert not np.array_equal(strong, draw("a cat<lora:mine:0.5>"))
+    assert not np.array_equal(strong, draw("a cat<lora:mine:0:1>"))
+    assert np.array_equal(draw("a cat<lora:mine:0>"), plain)
+    assert np.array_equal(draw("a cat"), plain)
+
+
+def test_the_infotext_names_the_loras_of_the_pictures_own_prompt(studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    hashed = replace(lora, name="my: own, one", hash="0123456789ab")
+    prompts = ("a cat", "a cat<lora:mine:0.5><lora:mine:0.2>")
+    work = replace(work_for(tiny.path, prompts=prompts, batch_size=2), networks=(replace(lora, hash="0123456789ab"), hashed))
+    assert used(studio.draw(work)) == [{}, {"Lora hashes": "mine: 0123456789ab"}]
+    assert lora_hashes("<lora:my: own, one:1>", (hashed,)) == {}  # a tag's name has no colon
+    assert lora_hashes("<lora:mine, all:1>", (replace(hashed, name="mine, all"),)) == {"Lora hashes": "mine all: 0123456789ab"}
+
+
+def test_a_lora_may_come_and_go_on_the_way(deterministic_studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    def draw(prompt: str) -> np.ndarray:
+        return deterministic_studio.pictures(replace(work_for(tiny.path, prompt=prompt, steps=4), networks=(lora,)))[0]
+
+    plain, strong = draw("a cat"), draw("a cat<lora:mine:1>")
+    half = draw("a cat[<lora:mine:1>::0.5]")
+    assert not np.array_equal(half, plain)
+    assert not np.array_equal(half, strong)
+    assert np.array_equal(draw("a cat[<lora:mine:1>::1.0]"), strong)
+    assert np.array_equal(draw("a cat[<lora:mine:1>:0]"), strong)
+    assert not np.array_equal(draw("a cat<lora:mine:1@0,0@1>"), strong)
+
+
+def test_each_picture_of_a_batch_may_wear_another_lora(deterministic_studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    prompts = ("a cat", "a cat<lora:mine:1>", "a cat<lora:mine:0.5>")
+    batch = deterministic_studio.pictures(replace(work_for(tiny.path, prompts=prompts, batch_size=3, seed=20), networks=(lora,)))
+    for index, prompt in enumerate(prompts):
+        alone = deterministic_studio.pictures(replace(work_for(tiny.path, prompt=prompt, seed=20 + index), networks=(lora,)))[0]
+        assert np.array_equal(batch[index], alone)
+
+
+def test_a_strength_that_is_no_number_is_remarked_on_once(studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    work = replace(work_for(tiny.path, prompt="a cat<lora:mine:strong>", batch_count=2), networks=(lora,))
+    remarks = [event.text for event in studio.draw(work) if isinstance(event, Remark)]
+    assert len(remarks) == 1
+    assert "'strong'" in remarks[0]
+
+
+def test_a_lora_that_is_replaced_under_its_name_acts_anew(deterministic_studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:
+    work = replace(work_for(tiny.path, prompt="a cat<lora:mine:1>"), networks=(lora,))
+    before = deterministic_studio.pictures(work)[0]
+    lora.path.unlink()
+    a_lora(lora.path, 0.3)
+    assert not np.array_equal(deterministic_studio.pictures(work)[0], before)
+
+
+def test_a_lora_for_other_models_is_remarked_on(studio: Studio, tiny: TinyModel, tmp_path: Path) -> None:
+    layer = "lora_unet_input_blocks_99_1_proj_in"
+    tensors = {f"{layer}.lora_down.weight": torch.zeros(4, 8), f"{layer}.lora_up.weight": torch.zeros(8, 4)}
+    save_file(tensors, tmp_path / "other.safetensors")
+    other = NetworkFile("lora", "other", tmp_path / "other.safetensors")
+    events = studio.draw(replace(work_for(tiny.path, prompt="a<lora:other:1>", batch_count=2), networks=(other,)))
+    assert [event.text for event in events if isinstance(event, Remark)] == [
+        "other.safetensors changes nothing: it was made for another model family."
     ]

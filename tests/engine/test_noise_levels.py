@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from webui.engine.noise_levels import EpsPrediction, VPrediction, input_scale, scaled_linear
+from webui.core.settings import Settings
+from webui.engine.noise_levels import EpsPrediction, VPrediction, input_scale, levels_for, scaled_linear
 
 LEVELS = scaled_linear()
 
@@ -62,3 +63,35 @@ def test_eps_and_v_of_the_same_truth_give_the_same_picture_back(timestep: int) -
 def test_the_models_input_is_the_variance_preserving_mixture() -> None:
     a = LEVELS.alphas_cumprod[700]
     assert float(input_scale(LEVELS.sigmas[700])) == pytest.approx(float(a.sqrt()), rel=1e-6)
+
+
+def test_zero_terminal_snr_ends_in_almost_pure_noise_and_keeps_the_beginning() -> None:
+    stretched = LEVELS.with_zero_terminal_snr()
+    theirs = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, rescale_betas_zero_snr=True
+    ).alphas_cumprod
+    torch.testing.assert_close(stretched.alphas_cumprod[:-1], theirs[:-1], rtol=1e-3, atol=1e-7)
+    assert stretched.sigma_max == pytest.approx(4518.6, rel=1e-3)
+    assert stretched.alphas_cumprod[0] == pytest.approx(float(LEVELS.alphas_cumprod[0]), rel=1e-6)
+    assert (stretched.sigmas.diff() > 0).all()
+
+
+def test_levels_in_half_precision_are_rounded_and_near() -> None:
+    half = LEVELS.in_half_precision()
+    assert not torch.equal(half.sigmas, LEVELS.sigmas)
+    torch.testing.assert_close(half.sigmas, LEVELS.sigmas, rtol=0.1, atol=0)
+    assert half.sigmas.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, {}),
+        ({"sd_noise_schedule": "Zero Terminal SNR"}, {"Noise Schedule": "Zero Terminal SNR"}),
+        ({"use_downcasted_alpha_bar": True}, {"Downcast alphas_cumprod": "True"}),
+    ],
+)
+def test_the_settings_choose_the_levels_and_the_infotext_says_so(changes: dict[str, object], said: dict[str, str]) -> None:
+    levels, used = levels_for(LEVELS, Settings().changed(changes))
+    assert used == said
+    assert (levels is LEVELS) == (not changes)

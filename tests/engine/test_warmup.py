@@ -94,7 +94,7 @@ def test_before_the_engine_is_there_calls_neither_wait_nor_fail(warming: Warming
     warming.want_preview("nobody")
     assert warming.memory().ram_total > 0
     assert not warming.ready
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0
 
 
 def test_a_job_waits_for_the_engine_and_then_runs(warming: WarmingEngine, importing: Import, work: Work) -> None:

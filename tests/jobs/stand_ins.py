@@ -35,6 +35,9 @@ class OneModelCatalog:
     def find_vae(self, setting: str, checkpoint: Checkpoint) -> ModelFile | None:
         return None
 
+    def embeddings(self) -> tuple[ModelFile, ...]:
+        return ()
+
     def sha256(self, file: ModelFile) -> str:
         return HASH
 

@@ -90,7 +90,7 @@ def test_follow_gives_up_after_its_timeout_without_news() -> None:
     log.append(Queued())
     began = time.monotonic()
     assert list(log.follow(timeout=0.05)) == [Queued()]
-    assert 0.04 < time.monotonic() - began < 2
+    assert 0.04 < time.monotonic() - began < 10
 
 
 def test_readers_in_several_event_loops_see_everything() -> None:
@@ -127,7 +127,7 @@ def test_afollow_wakes_promptly() -> None:
         await waiting
         return time.monotonic() - sent[0]
 
-    assert asyncio.run(measure()) < 0.5
+    assert asyncio.run(measure()) < 2
 
 
 def test_async_readers_that_go_away_leave_nothing_behind() -> None:

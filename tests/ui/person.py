@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from tests.fake_engine import FakeEngine
 from webui.app import App
+from webui.core.request import GenerationRequest
 
 PROMPT = "#txt2img_prompt textarea"
 INFOTEXT = "#html_info_txt2img"
@@ -65,3 +68,26 @@ def draw(page: Page, prompt: str, *, batch_count: int = 1) -> str:
     expect(page.locator(INFOTEXT)).to_contain_text(prompt)
     expect(page.locator(PROGRESS)).to_be_hidden()
     return page.inner_text(INFOTEXT)
+
+
+def drop(page: Page, selector: str, name: str, data: bytes) -> None:
+    """Drop a file on an element, as from the desktop."""
+    page.eval_on_selector(
+        selector,
+        """(target, [name, encoded]) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0))], name));
+            for (const type of ["dragenter", "dragover", "drop"]) {
+                target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer }));
+            }
+        }""",
+        [name, b64encode(data).decode()],
+    )
+
+
+def picture_file(site: Site, prompt: str, **changes: Any) -> bytes:
+    """The file of a picture that the server has drawn for somebody else."""
+    request = GenerationRequest(**{"prompt": prompt, "width": 64, "height": 64, "steps": 3, **changes})
+    job = site.app.submit(request, source="api")
+    job.wait(20)
+    return job.pictures[0].path.read_bytes()

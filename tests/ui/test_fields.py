@@ -5,16 +5,17 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from webui.core.errors import InvalidRequest
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
-from webui.ui.fields import component_for, declared, element_id, field, read_fields, shown
+from webui.ui.fields import component_for, element_id, field, shown
 
 REQUEST = parameters_of(GenerationRequest)
 
 
-@pytest.mark.parametrize("name", [name for name, parameter in REQUEST.items() if parameter.slider and parameter.step])
+@pytest.mark.parametrize(
+    "name", [name for name, parameter in REQUEST.items() if parameter.slider and parameter.step and parameter.default is not None]
+)
 def test_a_declared_range_becomes_a_slider_of_that_range(name: str) -> None:
     slider, declaration = field(name), REQUEST[name]
     assert isinstance(slider, gr.Slider)
@@ -32,7 +33,14 @@ def test_choices_become_a_dropdown() -> None:
 
 def test_declared_choices_need_not_be_given_again() -> None:
     dropdown = component_for(parameters_of(Settings)["randn_source"], elem_id="randn_source")
-    assert [value for _, value in dropdown.choices] == ["GPU", "CPU"]
+    assert [value for _, value in dropdown.choices] == ["GPU", "CPU", "NV"]
+
+
+@pytest.mark.parametrize("name", [name for name, parameter in REQUEST.items() if parameter.default is None])
+def test_a_number_that_may_stay_empty_is_an_empty_box(name: str) -> None:
+    number = field(name)
+    assert isinstance(number, gr.Number)
+    assert number.value is None
 
 
 def test_yes_or_no_becomes_a_checkbox() -> None:
@@ -51,20 +59,3 @@ def test_a_number_beyond_what_browsers_count_is_text() -> None:
 )
 def test_elements_have_a1111s_ids(name: str, wanted: str) -> None:
     assert field(name).elem_id == element_id(name) == wanted
-
-
-def test_the_controls_values_become_the_request() -> None:
-    fields = {name: field(name) for name in ("prompt", "steps", "seed")}
-    request = read_fields(fields, {fields["prompt"]: "a cat", fields["steps"]: 12, fields["seed"]: "9007199254740993"})
-    assert request == GenerationRequest(prompt="a cat", steps=12, seed=9007199254740993)
-
-
-def test_an_emptied_number_is_told_and_not_replaced() -> None:
-    fields = {"steps": field("steps")}
-    with pytest.raises(InvalidRequest, match="steps: got None"):
-        read_fields(fields, {fields["steps"]: None})
-
-
-def test_no_checkpoint_chosen_leaves_it_to_the_settings() -> None:
-    fields = {"checkpoint": field("checkpoint", choices=[])}
-    assert read_fields(fields, {fields["checkpoint"]: None}).checkpoint == declared("checkpoint").default

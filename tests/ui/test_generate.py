@@ -10,7 +10,9 @@ from PIL import Image
 
 from tests.fake_engine import FakeEngine
 from webui.app import App
-from webui.core.request import GenerationRequest, read_request
+from webui.core.request import GenerationRequest
+from webui.core.styles import Style
+from webui.ui.form import Wish, read_form
 from webui.ui.generate import act, data_url, job_to_show, look, submit
 
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 3}
@@ -20,24 +22,38 @@ def request(**changes: Any) -> GenerationRequest:
     return GenerationRequest(**{**SMALL, **changes})
 
 
+def wish(**more: Any) -> Wish:
+    return Wish(request(), more.get("overrides", {}), more.get("styles", ()))
+
+
 def see(app: App, job_id: str, *, known: tuple[str, ...] = (), preview: str | None = None, watching: bool = True) -> dict[str, Any]:
     return look(app, job_id, known=known, preview_seen=preview, watching=watching)
 
 
 def test_a_submitted_job_is_followed_and_comes_from_the_browser(fake_app: App) -> None:
-    value = submit(fake_app, request, None)
+    value = submit(fake_app, wish, None)
     assert fake_app.queue.job(value["job"]).source == "ui"
     assert value["message"] is None
 
 
+def test_overrides_and_styles_go_with_the_job(fake_app: App) -> None:
+    fake_app.styles.save(Style("Photo", "photo of {prompt}", "painting"))
+    value = submit(fake_app, lambda: wish(overrides={"CLIP_stop_at_last_layers": 2}, styles=("Photo",)), None)
+    job = fake_app.queue.job(value["job"])
+    assert (job.request.prompt, job.request.negative_prompt) == ("photo of ", "painting")
+    job.wait(20)
+    assert "Clip skip: 2" in job.pictures[0].infotext
+    assert fake_app.settings.snapshot().CLIP_stop_at_last_layers == 1
+
+
 def test_a_refused_request_is_told_and_the_job_followed_stays(fake_app: App) -> None:
-    value = submit(fake_app, lambda: read_request({"steps": 0}), {"job": "earlier"})
+    value = submit(fake_app, lambda: read_form({"steps": 0}), {"job": "earlier"})
     assert value["job"] == "earlier"
     assert "steps: got 0" in value["message"]
 
 
 def test_equal_messages_make_different_values_so_that_the_page_hears_both(fake_app: App) -> None:
-    first, second = (submit(fake_app, lambda: read_request({"steps": 0}), None) for _ in range(2))
+    first, second = (submit(fake_app, lambda: read_form({"steps": 0}), None) for _ in range(2))
     assert first["message"] == second["message"]
     assert first != second
 

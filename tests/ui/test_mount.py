@@ -64,3 +64,12 @@ def test_the_scheme_reaches_the_page(scheme: str | None) -> None:
 
 def test_nothing_in_the_facts_can_end_the_script() -> None:
     assert head(None).count("</script>") == 1
+
+
+def test_a_file_beyond_what_is_read_is_refused_before_it_is_whole(fake_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.ui.mount.MAX_PICTURE_BYTES", 1000)
+    answers = [
+        client(fake_app).post("/gradio_api/component_server/", data={"fn_name": "inspect"}, files={"picture": ("a.png", bytes(size))})
+        for size in (1001, 5_000_000)
+    ]
+    assert [answer.status_code for answer in answers] == [413, 413]

@@ -27,7 +27,7 @@ from tests.ui.person import (
     set_number,
 )
 from webui.core.parameters import parameters_of
-from webui.core.request import GenerationRequest
+from webui.core.request import OF_A_PICTURE, GenerationRequest
 from webui.ui.fields import element_id
 
 pytestmark = pytest.mark.browser
@@ -70,11 +70,11 @@ def test_escape_ends_with_the_pictures_so_far(page: Page, site: Site) -> None:
 
 
 def test_skip_ends_only_the_batch_being_drawn(page: Page, site: Site) -> None:
-    site.engine.step_seconds = SLOW
+    site.engine.step_seconds = 4 * SLOW
     generate(page, "skipped")
     expect(page.locator(f"{PROGRESS} .detail")).to_contain_text("step ")
     page.keyboard.press("Alt+Enter")
-    expect(page.locator(LOG)).to_contain_text("1 picture ·", timeout=1500)
+    expect(page.locator(LOG)).to_contain_text("1 picture ·", timeout=7000)
     assert site.app.queue.jobs()[0].state == "finished"
 
 
@@ -264,16 +264,22 @@ def test_generating_before_the_form_is_restored_uses_the_checkpoints_own_size(br
 
 
 def test_the_sliders_offer_the_declared_ranges(page: Page) -> None:
-    sliders = {name: declared for name, declared in parameters_of(GenerationRequest).items() if declared.slider and declared.step}
-    assert set(sliders) == {"steps", "cfg_scale", "width", "height", "batch_count", "batch_size"}
-    for name, declared in sliders.items():
+    declared = parameters_of(GenerationRequest)
+    sliders = {
+        name: one for name, one in declared.items() if one.slider and one.step and one.default is not None and name not in OF_A_PICTURE
+    }
+    assert {"steps", "cfg_scale", "cfg_rescale", "width", "subseed_strength", "seed_resize_from_w"} < set(sliders)
+    for section, slider in (("guidance", "cfg_rescale"), ("hr", "hr_resize_y")):
+        page.click(f"#txt2img_{section} > button")
+        page.wait_for_selector(f"#txt2img_{slider} input[type=range]")
+    for name, one in sliders.items():
         shown = page.eval_on_selector(f"#{element_id(name)} input[type=range]", "range => [range.min, range.max, range.step]")
-        assert [float(value) for value in shown] == [*declared.slider, declared.step], name
+        assert [float(value) for value in shown] == [*one.slider, one.step], name
 
 
 def test_every_control_has_a_name_for_screen_readers(page: Page) -> None:
     nameless = page.eval_on_selector_all(
-        "#tab_txt2img button, #tab_txt2img input, #tab_txt2img textarea, #quicksettings button, #quicksettings input",
+        ":is(#tab_txt2img, #quicksettings) :is(button, input, textarea, select)",
         """controls => controls.filter((control) => !(control.getAttribute('aria-label') || control.textContent.trim()
             || control.title || control.labels?.length)).map((control) => control.outerHTML.slice(0, 120))""",
     )

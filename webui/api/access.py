@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from webui.core.settings import write_atomically
+from webui.core.files import write_atomically
 
 Users = Sequence[tuple[str, str]]
 

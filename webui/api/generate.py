@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
@@ -12,12 +13,22 @@ from starlette.concurrency import run_in_threadpool
 from webui.api.errors import failure_response
 from webui.api.options import store_settings
 from webui.api.pictures import read_picture
-from webui.api.schemas import ProgressResponse, Txt2ImgRequest, Txt2ImgResponse
-from webui.api.translate import ModelFacts, read_overrides, read_task_id, read_txt2img, write_info, write_progress
+from webui.api.schemas import DrawRequest, Img2ImgRequest, ProgressResponse, Txt2ImgRequest, Txt2ImgResponse
+from webui.api.translate import (
+    ModelFacts,
+    fill_from_infotext,
+    read_img2img,
+    read_overrides,
+    read_task_id,
+    read_txt2img,
+    write_info,
+    write_progress,
+)
 from webui.app import App, Job
 from webui.core.errors import WebuiError
 from webui.core.events import Failed, ModelLoading, Preview, Progress
 from webui.core.images import encode_png, image_to_base64
+from webui.core.request import GenerationRequest
 
 IdTask = Annotated[str | None, Query(max_length=128, description="A job's id; without it, whatever runs.")]
 
@@ -31,13 +42,21 @@ class Generation:
     def add_routes(self, server: FastAPI) -> None:
         """Put the handlers under A1111's paths."""
         server.add_api_route("/sdapi/v1/txt2img", self.txt2img, methods=["POST"], response_model=Txt2ImgResponse, tags=["generate"])
+        server.add_api_route("/sdapi/v1/img2img", self.img2img, methods=["POST"], response_model=Txt2ImgResponse, tags=["generate"])
         server.add_api_route("/sdapi/v1/progress", self.progress, methods=["GET"], response_model=ProgressResponse, tags=["generate"])
         server.add_api_route("/sdapi/v1/interrupt", self.interrupt, methods=["POST"], tags=["generate"])
         server.add_api_route("/sdapi/v1/skip", self.skip, methods=["POST"], tags=["generate"])
 
     async def txt2img(self, wire: Txt2ImgRequest) -> JSONResponse:
         """Draw pictures from a prompt, and answer when they are done. A client that goes away does not stop its job."""
-        job = await run_in_threadpool(self._submit, wire)
+        return await self._draw(wire, lambda: read_txt2img(wire))
+
+    async def img2img(self, wire: Img2ImgRequest) -> JSONResponse:
+        """Draw pictures from a picture, or what a mask shows of it anew, and answer when they are done."""
+        return await self._draw(wire, lambda: read_img2img(wire, self._app.queue.inputs.add))
+
+    async def _draw(self, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> JSONResponse:
+        job = await run_in_threadpool(self._submit, wire, read)
         end = await job.wait_async()
         if isinstance(end, Failed):
             return failure_response(end)
@@ -69,11 +88,14 @@ class Generation:
         for job in self._meant(id_task):
             self._app.queue.skip(job.id)
 
-    def _submit(self, wire: Txt2ImgRequest) -> Job:
-        request, overrides = read_txt2img(wire), read_overrides(wire)
+    def _submit(self, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> Job:
+        request, overrides = read(), read_overrides(wire)
+        if wire.infotext:
+            request, overrides = fill_from_infotext(wire, request, overrides, self._app.read_paste(wire.infotext))
         job = self._app.submit(
             request,
             overrides=overrides,
+            styles=wire.styles or (),
             save=wire.save_images and self._app.settings.snapshot().samples_save,
             source="api",
             job_id=read_task_id(wire),
@@ -82,11 +104,11 @@ class Generation:
             store_settings(self._app, {key: value for key, value in overrides.items() if key in (wire.override_settings or {})})
         return job
 
-    def _answer(self, wire: Txt2ImgRequest, job: Job) -> JSONResponse:
+    def _answer(self, wire: DrawRequest, job: Job) -> JSONResponse:
         result = job.result or job.result_after(0.0)
         images = [image_to_base64(read_picture(picture)) for picture in result.pictures] if wire.send_images else []
         info = write_info(wire, result, job.settings, self._facts(job), job.started_at or job.created_at)
-        return JSONResponse({"images": images, "parameters": wire.model_dump(), "info": info})
+        return JSONResponse({"images": images, "parameters": _echo(wire), "info": info})
 
     def _facts(self, job: Job) -> ModelFacts:
         """The files that drew, as far as they are still there."""
@@ -111,6 +133,12 @@ class Generation:
         self._app.engine.want_preview(job.id)
         preview = job.log.latest(Preview)
         return image_to_base64(encode_png(preview.image, {})) if preview else None
+
+
+def _echo(wire: DrawRequest) -> dict[str, Any]:
+    """The request as it came; pictures only if the client wants them back, as in A1111."""
+    hidden = {"init_images": None, "mask": None} if isinstance(wire, Img2ImgRequest) and not wire.include_init_images else {}
+    return {**wire.model_dump(), **hidden}
 
 
 def _short(sha256: str | None) -> str | None:

@@ -7,10 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Txt2ImgRequest(BaseModel):
-    """What /sdapi/v1/txt2img accepts. Unknown keys are ignored; null means the default."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+class _Wishes(BaseModel):
+    """What txt2img and img2img begin with; their own fields follow. The order is that in which A1111 repeats them."""
 
     prompt: str | list[str] = ""
     negative_prompt: str | list[str] = ""
@@ -46,6 +44,38 @@ class Txt2ImgRequest(BaseModel):
     disable_extra_networks: bool = False
     firstpass_image: str | None = None
     comments: dict[str, Any] | None = None
+
+
+class _Handling(BaseModel):
+    """What both end with: how the job is handled."""
+
+    force_task_id: str | None = None
+    sampler_index: str = "Euler"
+    script_name: str | None = None
+    script_args: list[Any] = Field(default_factory=list)
+    send_images: bool = True
+    save_images: bool = False
+    alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
+    infotext: str | None = None
+
+
+class DrawRequest(_Handling, _Wishes):
+    """What txt2img and img2img have in common. Unknown keys are ignored; null means the default."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_default(cls, values: Any) -> Any:
+        """Also for a seed: in A1111 an empty one is a random one."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if value is not None and not (key == "seed" and value == "")}
+
+
+class _Hires(_Wishes):
+    """The second pass."""
+
     enable_hr: bool = False
     firstphase_width: int = 0
     firstphase_height: int = 0
@@ -59,22 +89,34 @@ class Txt2ImgRequest(BaseModel):
     hr_scheduler: str | None = None
     hr_prompt: str = ""
     hr_negative_prompt: str = ""
-    force_task_id: str | None = None
-    sampler_index: str = "Euler"
-    script_name: str | None = None
-    script_args: list[Any] = Field(default_factory=list)
-    send_images: bool = True
-    save_images: bool = False
-    alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
-    infotext: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_means_default(cls, values: Any) -> Any:
-        """Also for a seed: in A1111 an empty one is a random one."""
-        if not isinstance(values, dict):
-            return values
-        return {key: value for key, value in values.items() if value is not None and not (key == "seed" and value == "")}
+
+class Txt2ImgRequest(DrawRequest, _Hires):
+    """What /sdapi/v1/txt2img accepts."""
+
+
+class _Pictures(_Wishes):
+    """init_images, mask: base64 of picture files.   resize_mode, inpainting_fill: A1111's numbers."""
+
+    init_images: list[str] | None = None
+    resize_mode: int = 0
+    image_cfg_scale: float | None = None
+    mask: str | None = None
+    mask_blur_x: int = 4
+    mask_blur_y: int = 4
+    mask_blur: int | None = None
+    mask_round: bool = True
+    inpainting_fill: int = 0
+    inpaint_full_res: bool = True
+    inpaint_full_res_padding: int = 0
+    inpainting_mask_invert: int = 0
+    initial_noise_multiplier: float | None = None
+    latent_mask: str | None = None
+    include_init_images: bool = False
+
+
+class Img2ImgRequest(DrawRequest, _Pictures):
+    """What /sdapi/v1/img2img accepts."""
 
 
 class Txt2ImgResponse(BaseModel):
@@ -83,6 +125,20 @@ class Txt2ImgResponse(BaseModel):
     images: list[str]
     parameters: dict[str, Any]
     info: str
+
+
+class PngInfoRequest(BaseModel):
+    """What /sdapi/v1/png-info accepts.  image: base64 of a picture file."""
+
+    image: str = ""
+
+
+class PngInfoResponse(BaseModel):
+    """info: the infotext, "" if there is none.   items: the file's other texts.   parameters: the infotext's fields."""
+
+    info: str
+    items: dict[str, Any]
+    parameters: dict[str, Any]
 
 
 class ProgressState(BaseModel):

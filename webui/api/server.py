@@ -24,6 +24,7 @@ from webui.api.models import Models
 from webui.api.options import Options
 from webui.api.origin import HostRule, OriginRule
 from webui.api.pictures import Pictures
+from webui.api.png_info import PngInfo
 from webui.api.state import State, ping
 from webui.app import App
 
@@ -105,6 +106,7 @@ def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, obj
         Generation(app).add_routes(server)
         Models(app).add_routes(server)
         Options(app).add_routes(server)
+        PngInfo().add_routes(server)
         State(app, flags).add_routes(server)
         # Before a page is mounted, whose own answer to unknown paths is of another shape.
         server.add_api_route("/sdapi/{rest:path}", _no_such_route, methods=list(METHODS), include_in_schema=False)

@@ -5,29 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from webui.catalog.adapters import Adapters, EmbeddingFile, Lora, identify_adapter, list_adapters
 from webui.catalog.aliases import find_closest, find_exactly, title_of
 from webui.catalog.defaults import read_defaults
 from webui.catalog.families import checkpoint_refusal, vae_refusal
-from webui.catalog.hashes import BackgroundHashing, as_it_is_now, legacy_hash_of, sha256_of
+from webui.catalog.hashes import BackgroundHashing, addnet_hash_of, as_it_is_now, legacy_hash_of, sha256_of
 from webui.catalog.identify import PICKLE_SUFFIXES, Identity, identify
 from webui.catalog.index import Index
 from webui.catalog.scan import Broken, ModelFile, natural_key, scan
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
 from webui.core.paths import Paths
 
-__all__ = ["Broken", "Catalog", "Checkpoint", "Identity", "ModelFile"]
+__all__ = ["Broken", "Catalog", "Checkpoint", "EmbeddingFile", "Identity", "Lora", "ModelFile"]
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found", bound=ModelFile)
+
 SUFFIXES = frozenset({".safetensors", *PICKLE_SUFFIXES})
 # Raised whenever identify() begins to answer differently, so that what older versions noted is not believed.
-IDENTITY = "identity-1"
+IDENTITY = "identity-2"
+ADAPTER_IDENTITY = "adapter-1"
+SHA256, ADDNET = "sha256", "addnet"
+ADAPTER_HASH_DIGITS = 12
+
+_HASH = re.compile(r"[0-9a-f]{12,64}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,12 @@ class _Listing:
     checkpoints: tuple[Checkpoint, ...] = ()
     vaes: tuple[ModelFile, ...] = ()
     broken: tuple[Broken, ...] = ()
+    adapters: Adapters = field(default_factory=Adapters)
+
+    @property
+    def all_broken(self) -> tuple[Broken, ...]:
+        """Of checkpoints and VAEs, then of adapters."""
+        return self.broken + self.adapters.broken
 
 
 class Catalog:
@@ -59,14 +74,14 @@ class Catalog:
         self._listing = _Listing()
         self._refreshing = threading.Lock()
         self._hashing_now: dict[Path, threading.Lock] = {}
-        self._background = BackgroundHashing(self._without_hash, self._sha256)
+        self._background = BackgroundHashing(self._without_hash, lambda file, stop: self._compute_hash(file, _hash_kind(file), stop))
 
     def refresh(self) -> None:
         """Look again at what is in the folders. Headers of unchanged files are not read again."""
         with self._refreshing:
             before, self._listing = self._listing, self._scan()
-            for broken in self._listing.broken:
-                if broken not in before.broken:
+            for broken in self._listing.all_broken:
+                if broken not in before.all_broken:
                     log.warning("%s %s.", broken.name, broken.reason)
         self._background.wake()
 
@@ -76,11 +91,23 @@ class Catalog:
 
     def broken(self) -> tuple[Broken, ...]:
         """Files that cannot be used, each with its reason."""
-        return self._listing.broken
+        return self._listing.all_broken
 
     def vaes(self) -> tuple[ModelFile, ...]:
         """VAE files, in natural order."""
         return self._listing.vaes
+
+    def loras(self) -> tuple[Lora, ...]:
+        """Files of the LoRA family, in natural order."""
+        return self._listing.adapters.loras
+
+    def embeddings(self) -> tuple[EmbeddingFile, ...]:
+        """Textual inversions, in natural order."""
+        return self._listing.adapters.embeddings
+
+    def hypernetworks(self) -> tuple[ModelFile, ...]:
+        """Hypernetworks, in natural order."""
+        return self._listing.adapters.hypernetworks
 
     def find_checkpoint(self, name: str, *, closest: bool = True) -> Checkpoint:
         """The checkpoint meant by any name A1111 accepts; "" is the default one.
@@ -95,7 +122,7 @@ class Catalog:
         found = find_exactly(name, listing.checkpoints, sha256=self.known_sha256, legacy=self._legacy_hash)
         if found:
             return found
-        self._refuse_broken(name)
+        self._refuse_broken(name, listing.broken)
         if closest and (near := find_closest(name, listing.checkpoints, sha256=self.known_sha256)):
             return near
         raise UnknownName("checkpoint", name, [file.name for file in listing.checkpoints])
@@ -125,24 +152,77 @@ class Catalog:
         for vae in vaes:
             if setting in (vae.name, vae.path.name, vae.stem, vae.model_name):
                 return vae
-        self._refuse_broken(setting)
+        self._refuse_broken(setting, self._listing.broken)
         raise UnknownName("VAE", setting, ["Automatic", "None", *(vae.name for vae in vaes)])
 
-    def _refuse_broken(self, name: str) -> None:
-        for broken in self._listing.broken:
+    def find_lora(self, name: str) -> Lora:
+        """The LoRA that <lora:name> means: a file's name without suffix, or an alias that is one file's alone.
+
+        Raises NotFound with the nearest names, InvalidRequest with the reason when the file is there but cannot be used.
+        """
+        return self._find_adapter("LoRA", name, self._paths.loras, lambda adapters: (adapters.find_lora(name), adapters.lora_names))
+
+    def find_embedding(self, name: str) -> EmbeddingFile:
+        """The textual inversion with this word.  Errors as of find_lora."""
+
+        def find(adapters: Adapters) -> tuple[EmbeddingFile | None, Iterable[str]]:
+            return adapters.find_embedding(name), [file.word for file in adapters.embeddings]
+
+        return self._find_adapter("embedding", name, self._paths.embeddings, find)
+
+    def find_hypernetwork(self, name: str) -> ModelFile:
+        """The hypernetwork that <hypernet:name> means: a file's name without suffix.  Errors as of find_lora."""
+
+        def find(adapters: Adapters) -> tuple[ModelFile | None, Iterable[str]]:
+            return adapters.find_hypernetwork(name), [file.stem for file in adapters.hypernetworks]
+
+        return self._find_adapter("hypernetwork", name, self._paths.hypernetworks, find)
+
+    def _find_adapter(
+        self, kind: str, name: str, folders: Iterable[Path], find: Callable[[Adapters], tuple[Found | None, Iterable[str]]]
+    ) -> Found:
+        """find: the file, if there is one, and the names there are.
+
+        What is not there is looked for in the folders once more, as in A1111: files are often added while it runs.
+        """
+        found, _ = find(self._listing.adapters)
+        if found is None:
+            self.refresh()
+            found, names = find(self._listing.adapters)
+        if found is None:
+            broken = self._listing.adapters.broken
+            self._refuse_broken(name, [file for file in broken if any(file.path.is_relative_to(folder) for folder in folders)])
+            raise NotFound(str(UnknownName(kind, name, names)))
+        return found
+
+    def _refuse_broken(self, name: str, files: Iterable[Broken]) -> None:
+        for broken in files:
             if name in (broken.name, broken.path.name, broken.path.stem):
                 raise InvalidRequest(f"{broken.name} {broken.reason}.")
 
     def sha256(self, file: ModelFile) -> str:
         """The hash of the file as it is on disk now; "" when hashing is off.  Raises ModelError when it cannot be read."""
-        try:
-            return self.known_sha256(as_it_is_now(file)) or self._sha256(file)
-        except OSError as error:
-            raise ModelError(f"{file.name} cannot be read: {error.strerror}. Refresh the list of models.") from None
+        return self._hash_now(file, SHA256)
 
     def known_sha256(self, file: ModelFile) -> str | None:
         """The hash if it has been computed before; never waits."""
-        return self._index.get(file, "sha256")
+        return self._index.get(file, SHA256)
+
+    def lora_hash(self, lora: Lora) -> str:
+        """The 12 digits that infotexts carry: what the metadata says, else kohya's hash; for pickles the sha256. Otherwise as sha256."""
+        said = lora.identity.metadata.get("sshs_model_hash", "")
+        # Taken from the file only if it is a hash: it is going to stand in infotexts.
+        return (said if _HASH.fullmatch(said) else self._hash_now(lora, _hash_kind(lora)))[:ADAPTER_HASH_DIGITS]
+
+    def embedding_hash(self, file: EmbeddingFile) -> str:
+        """The 12 digits of the sha256 that infotexts carry. Otherwise as sha256."""
+        return self._hash_now(file, SHA256)[:ADAPTER_HASH_DIGITS]
+
+    def _hash_now(self, file: ModelFile, kind: str) -> str:
+        try:
+            return self._index.get(as_it_is_now(file), kind) or self._compute_hash(file, kind)
+        except OSError as error:
+            raise ModelError(f"{file.name} cannot be read: {error.strerror}. Refresh the list of models.") from None
 
     def title(self, checkpoint: Checkpoint) -> str:
         """A1111's title: "name [10 hex digits]", or the name alone until it is hashed."""
@@ -153,7 +233,7 @@ class Catalog:
         return read_defaults(checkpoint.name, checkpoint.identity.metadata)
 
     def start_hashing(self) -> None:
-        """Hash checkpoints and VAEs in the background, small ones first; new ones too after each refresh."""
+        """Hash what infotexts name, in the background, small files first; new ones too after each refresh."""
         if self._hashing:
             self._background.start()
 
@@ -163,6 +243,7 @@ class Catalog:
         self._index.close()
 
     def _scan(self) -> _Listing:
+        adapters = list_adapters(self._paths, self._adapter_identity)
         main = scan(self._paths.checkpoints, SUFFIXES)
         own = scan(self._paths.vaes, SUFFIXES)
         taken = {os.path.realpath(file.path) for file in own.files}
@@ -170,13 +251,16 @@ class Catalog:
         checkpoints, refused = self._identify_all((file for file in main.files if not _is_vae_by_name(file)), checkpoint_refusal)
         vaes, refused_vaes = self._identify_all((*own.files, *_named_apart(beside, own.files)), vae_refusal)
         # One folder may serve for both; what is good for one list is not reported as bad for the other.
-        used = {os.path.realpath(file.path) for file in (*checkpoints, *vaes)}
+        used = {
+            os.path.realpath(file.path) for file in (*checkpoints, *vaes, *adapters.loras, *adapters.embeddings, *adapters.hypernetworks)
+        }
         refusals = (*main.broken, *own.broken, *refused_vaes, *refused)
         broken = {file.path: file for file in refusals if os.path.realpath(file.path) not in used}
         return _Listing(
             tuple(sorted((Checkpoint(**vars(file), identity=identity) for file, identity in checkpoints.items()), key=_order)),
             tuple(sorted(vaes, key=_order)),
             tuple(sorted(broken.values(), key=_order)),
+            replace(adapters, broken=tuple(file for file in adapters.broken if os.path.realpath(file.path) not in used)),
         )
 
     def _identify_all(
@@ -198,26 +282,32 @@ class Catalog:
         return known, broken
 
     def _identity(self, file: ModelFile) -> Identity:
-        noted = self._index.get(file, IDENTITY)
+        return self._noted_identity(file, IDENTITY, identify)
+
+    def _adapter_identity(self, file: ModelFile) -> Identity:
+        return self._noted_identity(file, ADAPTER_IDENTITY, identify_adapter)
+
+    def _noted_identity(self, file: ModelFile, kind: str, read: Callable[[Path], Identity]) -> Identity:
+        noted = self._index.get(file, kind)
         if noted is not None:
             return Identity(**json.loads(noted))
-        identity = identify(file.path)
-        self._index.put(file, IDENTITY, json.dumps(asdict(identity)))
+        identity = read(file.path)
+        self._index.put(file, kind, json.dumps(asdict(identity)))
         return identity
 
-    def _sha256(self, file: ModelFile, stop: threading.Event | None = None) -> str:
-        """Compute and note the hash; two threads that want the same one compute it once."""
+    def _compute_hash(self, file: ModelFile, kind: str, stop: threading.Event | None = None) -> str:
+        """Compute and note a hash; two threads that want the same one compute it once."""
         if not self._hashing:
             return ""
         with self._hashing_now.setdefault(file.path, threading.Lock()):
             before = as_it_is_now(file)
-            known = self.known_sha256(before)
+            known = self._index.get(before, kind)
             if known is not None:
                 return known
-            digest = sha256_of(file.path, stop)
+            digest = addnet_hash_of(file.path, stop) if kind == ADDNET else sha256_of(file.path, stop)
             # A file that was written to meanwhile has no hash worth noting.
             if as_it_is_now(file) == before:
-                self._index.put(before, "sha256", digest)
+                self._index.put(before, kind, digest)
             return digest
 
     def _legacy_hash(self, file: ModelFile) -> str | None:
@@ -233,7 +323,13 @@ class Catalog:
 
     def _without_hash(self) -> list[ModelFile]:
         listing = self._listing
-        return [file for file in (*listing.checkpoints, *listing.vaes) if self.known_sha256(file) is None]
+        files = (*listing.checkpoints, *listing.vaes, *listing.adapters.loras, *listing.adapters.embeddings)
+        return [file for file in files if self._index.get(file, _hash_kind(file)) is None]
+
+
+def _hash_kind(file: ModelFile) -> str:
+    """LoRAs are known by kohya's hash, which only safetensors files have."""
+    return ADDNET if isinstance(file, Lora) and file.path.suffix.lower() == ".safetensors" else SHA256
 
 
 def _is_vae_by_name(file: ModelFile) -> bool:

@@ -26,9 +26,24 @@ class HashingStopped(WebuiError):
 
 def sha256_of(path: Path, stop: threading.Event | None = None) -> str:
     """The sha256 of the whole file, as hex.  Raises HashingStopped soon after `stop` is set, OSError."""
+    return _sha256_from(path, 0, stop)
+
+
+def addnet_hash_of(path: Path, stop: threading.Event | None = None) -> str:
+    """The sha256 of a safetensors file without its header, so that notes in the metadata change nothing: kohya's hash of LoRAs.
+
+    Errors as of sha256_of.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    return _sha256_from(path, 8 + length, stop)
+
+
+def _sha256_from(path: Path, begin: int, stop: threading.Event | None) -> str:
     digest = hashlib.sha256()
     block = memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
+        file.seek(min(begin, path.stat().st_size))
         while count := file.readinto(block):
             digest.update(block[:count])
             if stop is not None and stop.is_set():

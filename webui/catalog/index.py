@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from webui.catalog.scan import ModelFile
+from webui.core.sqlite_files import use_wal
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def _open(database: str) -> sqlite3.Connection:
     """A connection to a sound database.  Raises sqlite3.DatabaseError for a damaged one."""
     connection = sqlite3.connect(database, timeout=SECONDS_TO_WAIT_FOR_OTHERS, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_wal(connection, SECONDS_TO_WAIT_FOR_OTHERS)
         connection.execute("PRAGMA synchronous = NORMAL")
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the quick check found faults")

@@ -1,4 +1,7 @@
-"""The text beside a picture that says how it was made, in A1111's form: request to text, and text back to fields."""
+"""The text beside a picture that says how it was made, in A1111's form: request to text, and text to literal fields.
+
+What A1111 takes the fields to mean is infotext_legacy.py's; what they change here is infotext_apply.py's.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,23 @@ NEGATIVE = "Negative prompt:"
 FEWEST_PAIRS = 3
 HASH_LENGTH = 10
 
+# A1111's order. Those of them that only the engine knows reach `write_infotext` in `used`, and keep their place here.
+BASE_KEYS = (
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Face restoration", "Size", "Model hash", "Model",
+    "FP8 weight", "Cache FP16 weight for LoRA", "VAE hash", "VAE", "Variation seed", "Variation seed strength", "Seed resize from",
+    "Denoising strength", "Conditional mask weight", "Clip skip", "ENSD", "Token merging ratio", "Token merging ratio hr",
+    "Init image hash", "RNG", "Tiling",
+)  # fmt: skip
+
 # The key's length is bounded, so that a long line without a colon is read in linear time.
 _PAIR = re.compile(r'(\w[\w \-/]{1,80}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-_SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
+_SIZE = re.compile(r"(\d{1,9})x(\d{1,9})", re.ASCII)
 _MUST_QUOTE = re.compile(r'[,:\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|^["\s]|\s$')
-# Values of these keys are names of files; one called "10x20" is not a size.
-_NAMES = frozenset({"Model", "VAE"})
+# Values of these keys are names or prompts; one that reads "10x20" is not a size.
+_TEXTS = frozenset({
+    "Model", "VAE", "Template", "Negative Template", "User", "Refiner", "Hires prompt", "Hires negative prompt", "Hires checkpoint",
+    "Hires upscaler",
+})  # fmt: skip
 
 
 def write_infotext(
@@ -32,13 +46,15 @@ def write_infotext(
     vae_hash: str | None,
     used: Mapping[str, str],
     version: str,
+    user: str | None = None,
 ) -> str:
     """Describe one picture as A1111 1.10 does, byte for byte.
 
     request: what draws this picture alone.   *_hash: sha256 or its beginning; left out when None or empty.
-    used: pairs only the engine knows; one whose key stands already replaces that value in its place.
+    used: pairs only the engine knows, in A1111's order; one whose key is a base key stands in that key's place.
+    user: who asked for the picture, when that is to be written.
     """
-    pairs: dict[str, str | None] = {
+    told = {
         "Steps": str(request.steps),
         "Sampler": request.sampler,
         "Schedule type": _schedule_label(request),
@@ -49,23 +65,36 @@ def write_infotext(
         "Model": model_name if settings.add_model_name_to_info else None,
         "VAE hash": _short(vae_hash) if vae_name else None,
         "VAE": vae_name or None,
+        **_seed_variations(request),
+        "Denoising strength": str(request.denoising_strength) if request.init_images or request.enable_hr else None,
         "Clip skip": str(settings.CLIP_stop_at_last_layers) if settings.CLIP_stop_at_last_layers > 1 else None,
+        "ENSD": _ensd(request, settings),
         "RNG": settings.randn_source if settings.randn_source != "GPU" else None,
-        "Emphasis": settings.emphasis if settings.emphasis != "Original" and _uses_emphasis(request) else None,
-        **_eta(request, settings),
-        **used,
-        "Version": version if settings.add_version_to_infotext else None,
+        "Tiling": "True" if settings.tiling else None,
     }
+    pairs = {key: told.get(key) for key in BASE_KEYS} | dict(used)
+    pairs |= {
+        "CFG rescale": str(request.cfg_rescale) if request.cfg_rescale else None,
+        "Template": request.prompt_template or None,
+        "Negative Template": request.negative_template or None,
+        "Version": version if settings.add_version_to_infotext else None,
+        "User": user,
+    }
+    return compose(request.prompt, request.negative_prompt, pairs)
+
+
+def compose(prompt: str, negative_prompt: str, pairs: Mapping[str, str | None]) -> str:
+    """Prompts and pairs laid out as an infotext; pairs whose value is None are left out."""
     line = ", ".join(_write_pair(key, value) for key, value in pairs.items() if value is not None)
-    negative = f"\n{NEGATIVE} {request.negative_prompt}" if request.negative_prompt else ""
-    return f"{request.prompt}{negative}\n{line}".strip()
+    negative = f"\n{NEGATIVE} {negative_prompt}" if negative_prompt else ""
+    return f"{prompt}{negative}\n{line}".strip()
 
 
 def read_infotext(text: str) -> dict[str, str]:
     """The fields of an infotext by key, with "Prompt" and "Negative prompt" always among them.
 
     A last line of fewer than three pairs belongs to the prompt. "Size: 512x768" is given as "Size-1" and "Size-2". Keys
-    that are absent stay absent; what they stand for is for the one who applies the fields.
+    that are absent stay absent; what they stand for is told by `interpret`.
     """
     *lines, last = text.strip().split("\n")
     pairs = _PAIR.findall(last)
@@ -74,7 +103,7 @@ def read_infotext(text: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for key, raw in pairs:
         value = unquote(raw)
-        size = None if key in _NAMES else _SIZE.fullmatch(value)
+        size = None if key in _TEXTS else _SIZE.fullmatch(value)
         if size:
             fields[f"{key}-1"], fields[f"{key}-2"] = size.groups()
         else:
@@ -100,7 +129,8 @@ def unquote(value: str) -> str:
         plain = json.loads(value)
     except ValueError:
         return value
-    return plain if isinstance(plain, str) else value
+    # An escape may stand for half a character, which no file could hold.
+    return plain.encode("utf-8", "replace").decode() if isinstance(plain, str) else value
 
 
 def _schedule_label(request: GenerationRequest) -> str:
@@ -109,17 +139,20 @@ def _schedule_label(request: GenerationRequest) -> str:
     return own if own and request.schedule == "Automatic" else request.schedule
 
 
-def _uses_emphasis(request: GenerationRequest) -> bool:
-    return any(bracket in text for text in (request.prompt, request.negative_prompt) for bracket in "([")
+def _seed_variations(request: GenerationRequest) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    if request.subseed_strength:
+        pairs |= {"Variation seed": str(request.subseed), "Variation seed strength": str(request.subseed_strength)}
+    if request.seed_resize_from_w > 0 and request.seed_resize_from_h > 0:
+        pairs["Seed resize from"] = f"{request.seed_resize_from_w}x{request.seed_resize_from_h}"
+    return pairs
 
 
-def _eta(request: GenerationRequest, settings: Settings) -> dict[str, str]:
-    """Only samplers that take an eta show it, and only another one than their default."""
-    if request.sampler == "DDIM":
-        return {"Eta DDIM": str(settings.eta_ddim)} if settings.eta_ddim != 0.0 else {}
-    if "uses_ensd" in find_sampler(request.sampler).options:
-        return {"Eta": str(settings.eta_ancestral)} if settings.eta_ancestral != 1.0 else {}
-    return {}
+def _ensd(request: GenerationRequest, settings: Settings) -> str | None:
+    """Only a sampler that draws noise by the shifted seed shows the shift."""
+    eta = settings.eta_ancestral if request.eta is None else request.eta
+    acts = eta != 0 and find_sampler(request.sampler).uses_ensd
+    return str(settings.eta_noise_seed_delta) if settings.eta_noise_seed_delta and acts else None
 
 
 def _short(sha256: str | None) -> str | None:

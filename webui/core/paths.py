@@ -24,11 +24,22 @@ class Paths:
     embeddings: tuple[Path, ...]
     preview_decoders: tuple[Path, ...]
     extensions: Path
+    hypernetworks: tuple[Path, ...] = ()
 
     @property
     def config(self) -> Path:
         """The settings file."""
         return self.data / "config.json"
+
+    @property
+    def styles(self) -> Path:
+        """The stored styles, as A1111 keeps them."""
+        return self.data / "styles.csv"
+
+    @property
+    def wildcards(self) -> Path:
+        """Lists that prompts draw from."""
+        return self.data / "wildcards"
 
     @property
     def state(self) -> Path:
@@ -48,6 +59,7 @@ def standard_paths(
     vae_dirs: tuple[Path, ...] = (),
     lora_dirs: tuple[Path, ...] = (),
     embedding_dirs: tuple[Path, ...] = (),
+    hypernetwork_dirs: tuple[Path, ...] = (),
 ) -> Paths:
     """A1111's folder names under the data folder, and extra folders after the standard ones."""
     models = data / "models"
@@ -62,4 +74,5 @@ def standard_paths(
         embeddings=(data / "embeddings", models / "embeddings", *embedding_dirs),
         preview_decoders=(models / "VAE-approx", models / "VAE-taesd"),
         extensions=data / "extensions",
+        hypernetworks=(models / "hypernetworks", *hypernetwork_dirs),
     )

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from webui.core.events import EngineEvent
+from webui.core.extra_networks import NetworkTag, take_networks
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
 from webui.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A file that a prompt names.
+
+    kind: "lora", "hypernet" or "embedding".   name: as the prompt says it.   hash: 12 hex digits for the infotext, if known.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,7 @@ class Work:
     """One job as the engine sees it. Pickles, so an engine may be on another machine.
 
     done: indices of pictures that an earlier, interrupted run has already saved; they are not drawn again.
+    networks: files that the prompts may name.   pictures: files of the request's pictures, by their hash.
     """
 
     job_id: str
@@ -26,6 +41,14 @@ class Work:
     checkpoint: Path
     vae: Path | None
     done: frozenset[int] = frozenset()
+    networks: tuple[NetworkFile, ...] = ()
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> tuple[NetworkTag, ...]:
+        """All network tags of its prompts, each once."""
+        prompts = dict.fromkeys(self.request.prompts or (self.request.prompt,))
+        return tuple(dict.fromkeys(tag for prompt in prompts for tag in take_networks(prompt)[1]))
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,11 @@ class MemoryUse:
 
 class Engine(Protocol):
     """Draws. Every method may be called from any thread."""
+
+    @property
+    def device(self) -> str:
+        """What draws, in words; "" while that is not known."""
+        ...
 
     def run(self, work: Work) -> Iterator[EngineEvent]:
         """Do one job, ending with exactly one of Finished, Cancelled, Failed. Several runs may go on at once."""

@@ -1,24 +1,22 @@
-"""The settings: declared once under A1111's option names, stored in config.json, read as a frozen snapshot.
-
-Defaults < config.json < command line < a job's own overrides.
-"""
+"""The settings: declared once under A1111's option names, read as a frozen snapshot."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import tempfile
-import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from webui.core.errors import InvalidRequest, StartupError, UnknownName
-from webui.core.parameters import parameter, parameters_of
+from webui.core.errors import InvalidRequest, UnknownName
+from webui.core.parameters import parameter
 from webui.core.request import invalid
+
+# The settings under these headings can change what is drawn; only they may come from a picture or belong to one job.
+PICTURE_SECTIONS = frozenset({"Stable Diffusion", "Sampler parameters", "Optimizations", "Compatibility"})
+
+# A whole number stays one: A1111 writes into the infotext what it was given, "5" or "5.0".
+Number = int | float
 
 
 class Settings(BaseModel):
@@ -46,16 +44,143 @@ class Settings(BaseModel):
         help="What (words:1.3) do to the text encoding.", section="Stable Diffusion",
     )  # fmt: skip
     randn_source: str = parameter(
-        "GPU", title="Random number generator", choices=("GPU", "CPU"), infotext="RNG", section="Stable Diffusion",
-        help="Where noise is drawn. CPU gives the same picture on every machine.",
+        "GPU", title="Random number generator", choices=("GPU", "CPU", "NV"), infotext="RNG", section="Stable Diffusion",
+        help="Where noise is drawn. CPU: the same picture on every machine. NV: the same as on an NVIDIA card.",
     )  # fmt: skip
-    eta_ancestral: float = parameter(
+    enable_prompt_comments: bool = parameter(
+        True, title="Comments in prompts", help="What follows a # in a line is left out.", section="Stable Diffusion"
+    )
+    wildcards: bool = parameter(
+        True, title="Wildcards in prompts", help="__name__ and {a|b} are drawn anew for every picture.", section="Stable Diffusion"
+    )
+    tiling: bool = parameter(
+        False, title="Tiling", help="Pictures whose opposite edges fit together.", infotext="Tiling", section="Stable Diffusion"
+    )
+    sd_noise_schedule: str = parameter(
+        "Default", title="Noise schedule", choices=("Default", "Zero Terminal SNR"), infotext="Noise Schedule",
+        help="Zero Terminal SNR lets models trained for it draw truly dark and bright pictures.", section="Sampler parameters",
+    )  # fmt: skip
+    eta_ancestral: Number = parameter(
         1.0, title="Eta for ancestral samplers", help="How much fresh noise each step adds; 0 adds none.",
         minimum=0.0, maximum=1.0, step=0.01, infotext="Eta", section="Sampler parameters",
     )  # fmt: skip
-    eta_ddim: float = parameter(
+    eta_ddim: Number = parameter(
         0.0, title="Eta for DDIM", help="How much fresh noise each step adds; 0 adds none.",
         minimum=0.0, maximum=1.0, step=0.01, infotext="Eta DDIM", section="Sampler parameters",
+    )  # fmt: skip
+    s_churn: Number = parameter(
+        0.0, title="Sigma churn", help="Noise added before a step, by Euler, Heun and DPM2; 0 adds none.",
+        minimum=0.0, maximum=100.0, step=0.01, infotext="Sigma churn", section="Sampler parameters",
+    )  # fmt: skip
+    s_tmin: Number = parameter(
+        0.0, title="Sigma tmin", help="Churn only above this noise level.",
+        minimum=0.0, maximum=10.0, step=0.01, infotext="Sigma tmin", section="Sampler parameters",
+    )  # fmt: skip
+    s_tmax: Number = parameter(
+        0.0, title="Sigma tmax", help="Churn only below this noise level; 0: no limit.",
+        minimum=0.0, maximum=999.0, step=0.01, infotext="Sigma tmax", section="Sampler parameters",
+    )  # fmt: skip
+    s_noise: Number = parameter(
+        1.0, title="Sigma noise", help="Strength of the noise that samplers add.",
+        minimum=0.0, maximum=2.0, step=0.001, infotext="Sigma noise", section="Sampler parameters",
+    )  # fmt: skip
+    sigma_min: Number = parameter(
+        0.0, title="Sigma min", help="The lowest noise level of a schedule; 0: the model's.",
+        minimum=0.0, maximum=1000.0, step=0.01, infotext="Schedule min sigma", section="Sampler parameters",
+    )  # fmt: skip
+    sigma_max: Number = parameter(
+        0.0, title="Sigma max", help="The highest noise level of a schedule; 0: the model's.",
+        minimum=0.0, maximum=1e6, step=0.01, infotext="Schedule max sigma", section="Sampler parameters",
+    )  # fmt: skip
+    rho: Number = parameter(
+        0.0, title="Rho", help="How much a schedule favours low noise; 0: the schedule's own.",
+        minimum=0.0, maximum=1000.0, step=0.01, infotext="Schedule rho", section="Sampler parameters",
+    )  # fmt: skip
+    beta_dist_alpha: Number = parameter(
+        0.6, title="Beta schedule alpha", help="Steps where noise is high: fewer when greater.",
+        minimum=0.01, maximum=100.0, step=0.01, infotext="Beta schedule alpha", section="Sampler parameters",
+    )  # fmt: skip
+    beta_dist_beta: Number = parameter(
+        0.6, title="Beta schedule beta", help="Steps where noise is low: fewer when greater.",
+        minimum=0.01, maximum=100.0, step=0.01, infotext="Beta schedule beta", section="Sampler parameters",
+    )  # fmt: skip
+    img2img_fix_steps: bool = parameter(
+        False,
+        title="With img2img, do exactly the steps asked for",
+        help="Otherwise a weaker denoising does fewer.",
+        section="Sampler parameters",
+    )
+    img2img_extra_noise: Number = parameter(
+        0.0, title="Extra noise for img2img and hires fix", help="More of it adds detail; it should stay below the denoising strength.",
+        minimum=0.0, maximum=1.0, step=0.01, infotext="Extra noise", section="Sampler parameters",
+    )  # fmt: skip
+    img2img_background_color: str = parameter(
+        "#ffffff", title="Background of transparent pictures", help="#rrggbb; what img2img lays under them.", section="Stable Diffusion"
+    )
+    initial_noise_multiplier: Number = parameter(
+        1.0, title="Noise multiplier for img2img", help="Strength of the noise that is laid over a picture.",
+        minimum=0.0, maximum=1.5, step=0.001, infotext="Noise multiplier", section="Sampler parameters",
+    )  # fmt: skip
+    eta_noise_seed_delta: int = parameter(
+        0, title="Eta noise seed delta", help="Added to the seed for the noise of later steps; NovelAI's pictures need 31337.",
+        minimum=0, maximum=2**63 - 1, step=1, infotext="ENSD", section="Sampler parameters",
+    )  # fmt: skip
+    always_discard_next_to_last_sigma: bool = parameter(
+        False, title="Always discard next-to-last sigma", help="Leave the last but one noise level out.",
+        infotext="Discard penultimate sigma", section="Sampler parameters",
+    )  # fmt: skip
+    sgm_noise_multiplier: bool = parameter(
+        False, title="SGM noise multiplier", help="Start from noise as SDXL's own code does.",
+        infotext="SGM noise multiplier", section="Sampler parameters",
+    )  # fmt: skip
+    uni_pc_variant: str = parameter(
+        "bh1", title="UniPC variant", choices=("bh1", "bh2", "vary_coeff"), help="UniPC's formula.",
+        infotext="UniPC variant", section="Sampler parameters",
+    )  # fmt: skip
+    uni_pc_skip_type: str = parameter(
+        "time_uniform", title="UniPC skip type", choices=("time_uniform", "time_quadratic", "logSNR"), help="UniPC's spacing.",
+        infotext="UniPC skip type", section="Sampler parameters",
+    )  # fmt: skip
+    uni_pc_order: int = parameter(
+        3, title="UniPC order", help="How many earlier steps a step looks at; less than the number of steps.",
+        minimum=1, maximum=50, step=1, infotext="UniPC order", section="Sampler parameters",
+    )  # fmt: skip
+    uni_pc_lower_order_final: bool = parameter(
+        True, title="UniPC lower order final", help="Look at fewer steps in the last ones.",
+        infotext="UniPC lower order final", section="Sampler parameters",
+    )  # fmt: skip
+    s_min_uncond: Number = parameter(
+        0.0, title="Negative guidance minimum sigma", help="Leave the negative prompt out of every second step below this level; faster.",
+        minimum=0.0, maximum=15.0, step=0.01, infotext="NGMS", section="Optimizations",
+    )  # fmt: skip
+    s_min_uncond_all: bool = parameter(
+        False, title="NGMS in all steps", help="Not only in every second one.", infotext="NGMS all steps", section="Optimizations"
+    )
+    skip_early_cond: Number = parameter(
+        0.0, title="Ignore negative prompt during early sampling", help="For this part of the steps; faster, and more varied.",
+        minimum=0.0, maximum=1.0, step=0.01, infotext="Skip Early CFG", section="Optimizations",
+    )  # fmt: skip
+    pad_cond_uncond: bool = parameter(
+        False, title="Pad prompts to the same length", help="With the encoding of an empty prompt, so that both go in one pass.",
+        infotext="Pad conds", section="Optimizations",
+    )  # fmt: skip
+    pad_cond_uncond_v0: bool = parameter(
+        False, title="Pad prompts to the same length (old)", help="By repeating the negative prompt's last vector, or cutting it off.",
+        infotext="Pad conds v0", section="Optimizations",
+    )  # fmt: skip
+    use_old_emphasis_implementation: bool = parameter(
+        False, title="Old emphasis", help="Brackets as in 2022: one prompt of 75 tokens.", section="Compatibility"
+    )
+    use_old_karras_scheduler_sigmas: bool = parameter(
+        False, title="Old Karras sigmas", help="From 0.1 to 10 whatever the model.", section="Compatibility"
+    )
+    use_old_scheduling: bool = parameter(
+        False, title="Old prompt editing timelines", help="Hires passes count steps from 0 as the first pass does.",
+        infotext="Old prompt editing timelines", section="Compatibility",
+    )  # fmt: skip
+    use_downcasted_alpha_bar: bool = parameter(
+        False, title="Downcast alphas_cumprod", help="Round the noise levels to 16 bits, as A1111 before 1.8 did with half models.",
+        infotext="Downcast alphas_cumprod", section="Compatibility",
     )  # fmt: skip
     samples_save: bool = parameter(
         True, title="Always save pictures", help="Save every picture drawn in the browser.", section="Saving images"
@@ -91,10 +216,19 @@ class Settings(BaseModel):
             raise InvalidRequest(f"File name pattern: got {value!r}; it must stay inside outputs/: no '..', no drive, no '/' at the start.")
         return value
 
+    @field_validator("img2img_background_color")
+    @classmethod
+    def _a_colour(cls, value: str) -> str:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+            raise InvalidRequest(f"img2img_background_color: got {value[:40]!r}; write six hexadecimal digits behind a #, like #ffffff.")
+        return value
+
     @field_validator("*")
     @classmethod
     def _one_of_the_choices(cls, value: Any, info: Any) -> Any:
-        choices = parameters_of(cls)[info.field_name].choices
+        # Not parameters_of: that reads all declarations, and this runs once for each of them.
+        extra: Any = cls.model_fields[info.field_name].json_schema_extra
+        choices = extra.get("choices")
         if choices and value not in choices:
             raise UnknownName(f"value for {info.field_name}", str(value), choices)
         return value
@@ -108,68 +242,3 @@ class Settings(BaseModel):
             return type(self).model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
             raise invalid(error) from None
-
-
-class SettingsStore:
-    """Owner of the settings: reads config.json at start, writes it atomically at each change. Safe to call from any thread.
-
-    command_line: settings given by flags; they win over the file and are never written to it.
-    """
-
-    def __init__(self, path: Path, command_line: Mapping[str, Any] | None = None) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._command_line = dict(command_line or {})
-        self._unknown: dict[str, Any] = {}
-        self._stored = self._read()
-        self._current = self._stored.changed(self._command_line)
-
-    def snapshot(self) -> Settings:
-        """The settings now; frozen, so it may be kept."""
-        return self._current
-
-    def change(self, changes: Mapping[str, Any]) -> Settings:
-        """Validate all changes, then apply and store all of them.  Raises InvalidRequest with none applied."""
-        with self._lock:
-            stored = self._stored.changed(changes)
-            current = self._current.changed(changes)
-            self._write(stored)
-            self._stored, self._current = stored, current
-            return current
-
-    def _read(self) -> Settings:
-        if not self._path.exists():
-            return Settings()
-        try:
-            values = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StartupError(f"{self._path} cannot be read ({error}). Mend it, or move it away to start with default settings.") from None
-        if not isinstance(values, dict):
-            raise StartupError(f"{self._path} must hold one JSON object, not a {type(values).__name__}. Mend it, or move it away.")
-        known = {key: value for key, value in values.items() if key in Settings.model_fields}
-        self._unknown = {key: value for key, value in values.items() if key not in known}
-        try:
-            return Settings().changed(known)
-        except InvalidRequest as error:
-            raise StartupError(f"{self._path}: {error} Mend that line, or delete it to get the default.") from None
-
-    def _write(self, settings: Settings) -> None:
-        """Only what differs from the defaults is written; keys we do not know (an A1111 config.json's) are kept."""
-        defaults = {name: declared.default for name, declared in parameters_of(Settings).items()}
-        differing = {key: value for key, value in settings.model_dump().items() if value != defaults[key]}
-        write_atomically(self._path, json.dumps({**self._unknown, **differing}, indent=4, ensure_ascii=False).encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a crash, meets either the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -72,3 +72,8 @@ def memory_use(device: torch.device) -> MemoryUse:
     return MemoryUse(
         ram_free=ram.available, ram_used=used, ram_total=ram.total, device_free=free, device_used=total - free, device_total=total
     )
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called by its maker, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

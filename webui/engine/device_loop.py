@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import methodcaller
 
 import torch
@@ -21,8 +22,9 @@ import torch
 from webui.core.errors import OutOfMemory, WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed, Finished, ModelLoading
 from webui.core.ports import Work
+from webui.engine.denoiser import Answer, Rows, UNetCall
 from webui.engine.device import is_out_of_memory, release_memory
-from webui.engine.generate import Answer, Rows, SkipBatch, Story, UNetCall
+from webui.engine.generate import SkipBatch, Story
 from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,11 @@ class Run:
     def spec(self) -> PipelineSpec:
         """The weights it needs."""
         return PipelineSpec(self.work.checkpoint, self.work.vae)
+
+    @cached_property
+    def company(self) -> Hashable:
+        """Equal for jobs that may run at the same time: those that do not change the weights under each other at every tick."""
+        return self.spec, self.work.settings.tiling, self.work.tags
 
 
 @dataclass(frozen=True)
@@ -139,14 +146,14 @@ class DeviceLoop:
         """Waiting jobs that may start now: those of the weights in use. Another job's weights get their turn as soon as
         the running ones are done; it lets later jobs of the running weights pass only for a bounded time."""
         admitted: list[Run] = []
-        spec = self._running[0].spec if self._running else None
+        company = self._running[0].company if self._running else None
         kept: deque[Run] = deque()
         while self._waiting:
             run = self._waiting.popleft()
             overdue = bool(kept) and time.monotonic() - kept[0].arrived > FAIRNESS_SECONDS
-            if run.cancelled.is_set() or (not overdue and (spec is None or run.spec == spec)):
+            if run.cancelled.is_set() or (not overdue and (company is None or run.company == company)):
                 admitted.append(run)
-                spec = spec or (None if run.cancelled.is_set() else run.spec)
+                company = company or (None if run.cancelled.is_set() else run.company)
             else:
                 kept.append(run)
         self._waiting = kept
@@ -253,7 +260,7 @@ class DeviceLoop:
         groups: dict[Hashable, list[list[_Piece]]] = {}
         for piece in pieces:
             key = _shape_key(piece.run, piece.rows)
-            alone = (piece.run, piece.first) if self._deterministic else None
+            alone = (piece.run, piece.rows.pictures[0]) if self._deterministic else None
             batches = groups.setdefault((key, alone), [[]])
             if batches[-1] and sum(map(len, batches[-1])) + len(piece) > self._row_limit(key):
                 batches.append([])
@@ -268,7 +275,11 @@ class DeviceLoop:
         assert pipeline is not None
         rows = [piece.rows for piece in pieces]
         joined = Rows(
-            torch.cat([one.x for one in rows]), torch.cat([one.timestep for one in rows]), torch.cat([one.context for one in rows])
+            torch.cat([one.x for one in rows]),
+            torch.cat([one.timestep for one in rows]),
+            torch.cat([one.context for one in rows]),
+            tuple(picture for one in rows for picture in one.pictures),
+            rows[0].adaptation,
         )
         output = self._forward(pipeline, joined, _shape_key(pieces[0].run, joined))
         return dict(zip(pieces, output.split([len(one) for one in rows]), strict=True))
@@ -280,6 +291,7 @@ class DeviceLoop:
             parts = [rows.part(first, first + limit) for first in range(0, len(rows), limit)]
             return torch.cat([self._forward(pipeline, part, key) for part in parts])
         pipeline.bring(pipeline.unet)
+        pipeline.adapt(pipeline.unet, rows.adaptation)
         dtype = pipeline.unet.dtype
         self.passes += 1
         try:
@@ -304,4 +316,4 @@ class DeviceLoop:
 def _shape_key(run: Run, rows: Rows) -> Hashable:
     """What must be equal for rows to share a pass."""
     assert run.pipeline is not None
-    return id(run.pipeline.unet), rows.x.shape[1:], rows.context.shape[1:]
+    return id(run.pipeline.unet), rows.x.shape[1:], rows.context.shape[1:], rows.adaptation

@@ -15,12 +15,14 @@ import transformers
 from webui.core.events import TERMINAL, EngineEvent
 from webui.core.paths import Paths
 from webui.core.ports import MemoryUse, Work
-from webui.engine.conditioning import count_tokens
-from webui.engine.device import choose_device, memory_use
+from webui.engine.conditioning import Coding
+from webui.engine.device import choose_device, device_name, memory_use
 from webui.engine.device_loop import MAX_ROWS, DeviceLoop, Run
 from webui.engine.generate import Story, Tools, generate
 from webui.engine.pipeline_manager import Pipeline, PipelineManager
 from webui.engine.preview import Previews, load_taesd
+from webui.engine.prompt_cache import PromptCache
+from webui.engine.prompts import count_prompt_tokens
 from webui.engine.tokenizer import build_tokenizer
 from webui.engine.warmup import EngineOptions
 
@@ -41,8 +43,14 @@ class LocalEngine:
         max_rows = 1 if self._device.one_at_a_time else MAX_ROWS
         self.loop = DeviceLoop(self.pipelines, deterministic=options.deterministic, max_rows=max_rows)
         self._previews = Previews(load_taesd(paths.preview_decoders, self._device.torch))
+        self._prompts = PromptCache()
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
+
+    @property
+    def device(self) -> str:
+        """The card's name, or "cpu"; and the numbers it computes with."""
+        return f"{device_name(self._device.torch)}, {str(self._device.dtype).removeprefix('torch.')}"
 
     def run(self, work: Work) -> Iterator[EngineEvent]:
         """Do one job; closing the iterator cancels it."""
@@ -81,8 +89,8 @@ class LocalEngine:
             self._previews.want(job_id)
 
     def count_tokens(self, text: str) -> tuple[int, int]:
-        """Tokens used and the limit of the last chunk."""
-        return count_tokens(self._tokenizer, text)
+        """Tokens used and the limit of the last chunk, of the longest text that the prompt becomes."""
+        return count_prompt_tokens(self._tokenizer, text, Coding())
 
     def memory(self) -> MemoryUse:
         """Memory of machine and device."""
@@ -92,9 +100,10 @@ class LocalEngine:
         """Stop the loop and let all models go."""
         self.loop.close()
         self.pipelines.clear()
+        self._prompts.clear()
 
     def _begin(self, work: Work, pipeline: Pipeline) -> Story:
-        return generate(work, Tools(pipeline, self._tokenizer, partial(self._previews.wanted, work, pipeline)))
+        return generate(work, Tools(pipeline, self._tokenizer, partial(self._previews.wanted, work, pipeline), self._prompts))
 
 
 def _weight_budget(device: torch.device, *, offload: bool) -> int:

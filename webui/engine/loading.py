@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,3 +113,12 @@ def _materialise_buffers(module: nn.Module, device: torch.device) -> None:
     for owner in module.modules():
         if "position_ids" in owner._buffers:
             owner.position_ids = torch.arange(owner.position_ids.shape[-1], device=device)[None]
+
+
+def file_version(path: Path) -> Hashable:
+    """A file as it is now: one that is replaced under the same name is another.  Raises ModelError."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be read ({error}). Put it back, or choose another model.") from None
+    return str(path), status.st_size, status.st_mtime_ns

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from webui.core.settings import Settings
+
+ALMOST_NO_SIGNAL = 4.8973451890853435e-08
+
 
 class NoiseLevels:
     """The discrete DDPM schedule of Stable Diffusion 1.x and 2.x, and the continuous view of it.
@@ -13,9 +17,10 @@ class NoiseLevels:
     """
 
     def __init__(self, alphas_cumprod: torch.Tensor) -> None:
-        self.alphas_cumprod = alphas_cumprod
-        self.sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
-        self.log_sigmas = self.sigmas.log()
+        sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
+        self.alphas_cumprod = alphas_cumprod.float()
+        self.sigmas = sigmas.float()
+        self.log_sigmas = sigmas.log().float()
 
     @property
     def sigma_min(self) -> float:
@@ -42,6 +47,31 @@ class NoiseLevels:
         above = timestep.ceil().long()
         weight = timestep - below
         return ((1 - weight) * self.log_sigmas[below] + weight * self.log_sigmas[above]).exp()
+
+    def with_zero_terminal_snr(self) -> NoiseLevels:
+        """The same schedule stretched so that the last level is pure noise.
+
+        Source: Lin et al. 2023, algorithm 1. A signal of exactly 0 has no sigma, so the last one is A1111's very small number.
+        """
+        signal = self.alphas_cumprod.sqrt()
+        first, last = signal[0].clone(), signal[-1].clone()
+        stretched = ((signal - last) * (first / (first - last))) ** 2
+        stretched[-1] = ALMOST_NO_SIGNAL
+        return NoiseLevels(stretched)
+
+    def in_half_precision(self) -> NoiseLevels:
+        """The levels computed in 16-bit numbers, rounded as those are."""
+        return NoiseLevels(self.alphas_cumprod.half())
+
+
+def levels_for(levels: NoiseLevels, settings: Settings) -> tuple[NoiseLevels, dict[str, str]]:
+    """A model's levels as the settings wish them, and the infotext pairs that say so."""
+    used = {}
+    if settings.use_downcasted_alpha_bar:
+        levels, used["Downcast alphas_cumprod"] = levels.in_half_precision(), "True"
+    if settings.sd_noise_schedule == "Zero Terminal SNR":
+        levels, used["Noise Schedule"] = levels.with_zero_terminal_snr(), settings.sd_noise_schedule
+    return levels, used
 
 
 def scaled_linear(steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> NoiseLevels:

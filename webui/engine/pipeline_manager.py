@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -18,10 +18,13 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel
 
-from webui.core.errors import ModelError
+from webui.engine.adaptation import Adaptation, NetworkUse
+from webui.engine.adapters.embeddings import Embedding
+from webui.engine.adapters.worn import NetworkFiles, Worn
+from webui.engine.conditioning import Fixes, encode_clip
 from webui.engine.device import Device, release_memory
 from webui.engine.families import sd1
-from webui.engine.loading import TensorFile, assign_weights, build_skeleton, strip_weights
+from webui.engine.loading import TensorFile, assign_weights, build_skeleton, file_version, strip_weights
 from webui.engine.noise_levels import EpsPrediction, NoiseLevels, VPrediction, scaled_linear
 
 log = logging.getLogger(__name__)
@@ -39,8 +42,9 @@ class PipelineSpec:
 class Pipeline:
     """Components joined for drawing; valid while its lease is held.
 
-    vae_version: which VAE weights these are, for what is derived from them.
-    bring: to be called with a component before it is used, so that it is on the device.
+    vae_version, text_version: which weights these are, for what is derived from them.
+    bring: to be called with a component before it is used, so that it is on the device.   adapt: thereafter, with what it is to
+    wear.   embedding: the one of a word and a file.   remark: what the user should know of a network on these modules.
     """
 
     text_encoder: CLIPTextModel
@@ -50,7 +54,15 @@ class Pipeline:
     prediction: EpsPrediction | VPrediction
     device: Device
     vae_version: Hashable
+    text_version: Hashable
     bring: Callable[[nn.Module], None]
+    adapt: Callable[[nn.Module, Adaptation], None]
+    embedding: Callable[[str, Path], Embedding]
+    remark: Callable[[NetworkUse], str | None]
+
+    def encode(self, tokens: torch.Tensor, fixes: Sequence[Fixes], clip_skip: int) -> torch.Tensor:
+        """Vectors (n, 77, D) of tokens (n, 77)."""
+        return encode_clip(self.text_encoder, tokens, fixes, clip_skip)
 
     @property
     def latent_channels(self) -> int:
@@ -71,15 +83,19 @@ class Shape(Protocol):
     def __hash__(self) -> int: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class _Component:
     """A module with a file's weights in it."""
 
-    module: nn.Module
+    module: Any
     shape: Hashable
     size: int
     pins: int = 0
     last_used: float = field(default_factory=time.monotonic)
+    worn: Worn = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worn = Worn(self.module)
 
 
 class PipelineManager:
@@ -92,6 +108,7 @@ class PipelineManager:
         self._components: dict[Hashable, _Component] = {}
         self._skeletons: defaultdict[Hashable, list[nn.Module]] = defaultdict(list)
         self._at_work: nn.Module | None = None
+        self._networks = NetworkFiles()
 
     @contextmanager
     def lease(self, spec: PipelineSpec) -> Iterator[Pipeline]:
@@ -121,6 +138,7 @@ class PipelineManager:
         with self._lock:
             self._evict(down_to=0)
             self._skeletons.clear()
+            self._networks.clear()
         release_memory(self.device.torch)
 
     def _join(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
@@ -132,11 +150,45 @@ class PipelineManager:
         unet = self._component(unet_key, file, sd1.read_unet_shape, device.dtype, pinned)
         vae = self._component(vae_key, vae_file, sd1.read_vae_shape, device.vae_dtype, pinned)
         prediction = VPrediction() if sd1.predicts_v(file) else EpsPrediction()
-        return Pipeline(text_encoder, unet, vae, scaled_linear(), prediction, device, vae_key, self._bring)
+        text, diffusion, decoder = pinned[-3:]
+
+        def adapt(module: nn.Module, adaptation: Adaptation) -> None:
+            component = next(one for one in (text, diffusion, decoder) if one.module is module)
+            if not component.worn.wears(adaptation):
+                self._adapt(component, adaptation, diffusion, text)
+
+        def remark(use: NetworkUse) -> str | None:
+            found = self._networks.lora(use, unet, text_encoder, (diffusion.shape, text.shape)).remark if use.kind == "lora" else None
+            return f"{use.path.name} {found}." if found else None
+
+        return Pipeline(
+            text_encoder,
+            unet,
+            vae,
+            scaled_linear(),
+            prediction,
+            device,
+            vae_key,
+            text_key,
+            self._bring,
+            adapt,
+            self._networks.embedding,
+            remark,
+        )
+
+    def _adapt(self, component: _Component, adaptation: Adaptation, unet: _Component, text_encoder: _Component) -> None:
+        """Let a component wear this.  unet, text_encoder: those of the same pipeline, for which LoRAs are read together."""
+        loras = [use for use in adaptation.networks if use.kind == "lora"] if component in (unet, text_encoder) else []
+        shapes = unet.shape, text_encoder.shape
+        found = [self._networks.lora(use, unet.module, text_encoder.module, shapes) for use in loras]
+        is_unet = component is unet
+        patches = [(one.unet, use.unet) if is_unet else (one.text_encoder, use.te) for one, use in zip(found, loras, strict=True)]
+        hypernetworks = [(self._networks.hypernetwork(use.path), use.unet) for use in adaptation.networks if use.kind == "hypernet"]
+        component.worn.put_on(adaptation, patches, hypernetworks)
 
     def _keys(self, spec: PipelineSpec) -> tuple[Hashable, Hashable, Hashable]:
-        checkpoint = _file_version(spec.checkpoint)
-        vae = _file_version(spec.vae) if spec.vae else checkpoint
+        checkpoint = file_version(spec.checkpoint)
+        vae = file_version(spec.vae) if spec.vae else checkpoint
         return ("text encoder", checkpoint), ("unet", checkpoint), ("vae", vae)
 
     def _component(
@@ -195,14 +247,6 @@ class PipelineManager:
             total -= component.size
             if self._at_work is component.module:
                 self._at_work = None
+            component.worn.take_off()
             strip_weights(component.module)
             self._skeletons[component.shape].append(component.module)
-
-
-def _file_version(path: Path) -> Hashable:
-    """A file as it is now: one that is replaced under the same name is another."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ModelError(f"{path.name} cannot be read ({error}). Put it back, or choose another model.") from None
-    return str(path), status.st_size, status.st_mtime_ns

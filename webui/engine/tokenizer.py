@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ftfy
 from transformers import CLIPTokenizer
 
 VOCABULARY = Path(__file__).parent / "data" / "bpe_simple_vocab_16e6.txt.gz"
@@ -27,6 +30,22 @@ def build_tokenizer() -> CLIPTokenizer:
     words = [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(pair) for pair in merges), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: index for index, word in enumerate(words)}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=10**9)
+
+
+def token_ids(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each text, without marks; entities, ligatures and curly quotes are made plain before, as CLIP's own tokenizer does."""
+    return tokenizer([ftfy.fix_text(text) for text in texts], add_special_tokens=False)["input_ids"] if texts else []
+
+
+def bracket_weights(tokenizer: CLIPTokenizer) -> Mapping[int, float]:
+    """By token, the factor that its brackets make: "(" 1.1, "[" 1 / 1.1, and the inverse for those that close."""
+    factors = {"(": 1.1, ")": 1 / 1.1, "[": 1 / 1.1, "]": 1.1}
+    weights = {}
+    for text, token in tokenizer.get_vocab().items():
+        weight = math.prod(factors.get(character, 1.0) for character in text)
+        if weight != 1.0:
+            weights[token] = weight
+    return weights
 
 
 def _printable_bytes() -> dict[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
@@ -75,3 +76,10 @@ def decode_in_tiles(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     tile = min(TILE, *(max(16, side // 2) for side in latents.shape[-2:]))
     vae.tile_latent_min_size, vae.tile_sample_min_size, vae.tile_overlap_factor = tile, tile * scale, TILE_OVERLAP
     return vae.tiled_decode(latents, return_dict=False)[0]
+
+
+def encode_picture(vae: AutoencoderKL, image: Image.Image) -> torch.Tensor:
+    """The latents (1, C, h, w) of a picture: the middle of what the encoder says, so that they are always the same."""
+    pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).permute(2, 0, 1)[None]
+    encoded = vae.encode((pixels * 2 - 1).to(device=vae.device, dtype=vae.dtype)).latent_dist.mode()
+    return encoded.float() * vae.config["scaling_factor"]

@@ -60,6 +60,12 @@ class WarmingEngine:
         """Whether the engine is there."""
         return self._ready() is not None
 
+    @property
+    def device(self) -> str:
+        """The engine's, once it is there."""
+        engine = self._ready()
+        return engine.device if engine else ""
+
     def run(self, work: Work) -> Iterator[EngineEvent]:
         """Wait for the engine, then draw. Cancelling ends the wait; an engine that cannot start fails the job."""
         if self._must_stop_waiting(work.job_id):

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from webui.core.errors import StartupError
+from webui.core.sqlite_files import use_wal
 
 VERSION = 1
 SECONDS_TO_WAIT_FOR_OTHERS = 30.0
@@ -105,7 +106,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=SECONDS_TO_WAIT_FOR_OTHERS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_wal(connection, SECONDS_TO_WAIT_FOR_OTHERS)
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:

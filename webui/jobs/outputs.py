@@ -7,21 +7,25 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from pydantic import ValidationError
 
 from webui import __version__
 from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.events import Drawn
-from webui.core.images import encode_png
+from webui.core.images import encode_picture
 from webui.core.infotext import write_infotext
 from webui.core.paths import Paths
+from webui.core.ports import NetworkFile
+from webui.core.record import NamedModel, settings_of_picture, write_record
 from webui.core.request import GenerationRequest
 from webui.core.result import Picture
 from webui.jobs.database import Database
@@ -33,17 +37,22 @@ log = logging.getLogger(__name__)
 
 FOLDER = "txt2img-images"
 # Not a bare number: A1111 takes versions below its own 1.6 as a wish for its old arithmetic.
+RECORD_KINDS: Mapping[str, Literal["lora", "embedding", "hypernetwork"]] = MappingProxyType(
+    {"lora": "lora", "embedding": "embedding", "hypernet": "hypernetwork"}
+)
 PROGRAM_VERSION = f"webui {__version__}"
 
 
 @dataclass(frozen=True)
 class ModelsUsed:
-    """What drew a picture, for its infotext and file name.  *_hash: ten hex digits."""
+    """What drew a picture, for its infotext, record and file name.  *_hash: ten hex digits.   device: what the engine calls it."""
 
     model_name: str
     model_hash: str | None = None
     vae_name: str | None = None
     vae_hash: str | None = None
+    networks: tuple[NetworkFile, ...] = ()
+    device: str = ""
 
 
 class Outputs:
@@ -65,7 +74,9 @@ class Outputs:
         Raises WebuiError when the disk does not take it, InvalidRequest when a link leads out of the outputs folder.
         """
         infotext = _infotext(job, drawn, models)
-        data = encode_png(drawn.image, {"parameters": infotext} if job.settings.enable_pnginfo else {})
+        told = infotext if job.settings.enable_pnginfo else ""
+        record = _record(job, drawn, models, infotext) if told else ""
+        data = encode_picture(drawn.image, ".png", infotext=told, record=record).data
         entry = Entry(
             id=secrets.token_urlsafe(16),
             job_id=job.id,
@@ -221,6 +232,15 @@ def _infotext(job: Job, drawn: Drawn, models: ModelsUsed) -> str:
         used=drawn.used,
         version=PROGRAM_VERSION,
     )
+
+
+def _record(job: Job, drawn: Drawn, models: ModelsUsed, infotext: str) -> str:
+    named = [NamedModel("checkpoint", models.model_name, models.model_hash or "")]
+    if models.vae_name:
+        named.append(NamedModel("vae", models.vae_name, models.vae_hash or ""))
+    named += [NamedModel(RECORD_KINDS[file.kind], file.name, file.hash or "") for file in models.networks]
+    settings = settings_of_picture(job.settings)
+    return write_record(drawn.request, settings, named, infotext=infotext, version=PROGRAM_VERSION, device=models.device)
 
 
 def _name_facts(job: Job, drawn: Drawn, models: ModelsUsed) -> NameFacts:

@@ -7,16 +7,18 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from webui.catalog.catalog import Catalog
 from webui.core.errors import Closing, InvalidRequest, NotFound
-from webui.core.events import Cancelled, Failed, Finished, Queued
+from webui.core.events import Cancelled, Failed, Finished, Queued, Remark
 from webui.core.ports import Engine, Hooks
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
 from webui.jobs.database import Database
+from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job, JobState
 from webui.jobs.outputs import Outputs
 from webui.jobs.owners import Ownership
@@ -43,7 +45,8 @@ class JobQueue:
     def __init__(
         self, database: Path, engine: Engine, outputs: Outputs, catalog: Catalog, hooks: Hooks, *, workers: int = 8, limit: int = 1000
     ) -> None:
-        self._around = Surroundings(engine, outputs, catalog, hooks)
+        self.inputs = InputPictures(database.parent / "inputs")
+        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs)
         self._outputs = outputs
         self._limit = limit
         self._owners = Ownership(database.parent / "owners")
@@ -65,16 +68,24 @@ class JobQueue:
         for job_id in self._store.unsaved_ended_before(time.time() - SECONDS_UNSAVED_ARE_KEPT):
             self._outputs.forget_unsaved(job_id)
         self._outputs.sweep_unsaved()
+        self.inputs.sweep(self._store.mentions)
         for thread in self._threads:
             thread.start()
 
     def submit(
-        self, request: GenerationRequest, settings: Settings, *, job_id: str | None = None, source: str = "api", save: bool = True
+        self,
+        request: GenerationRequest,
+        settings: Settings,
+        *,
+        job_id: str | None = None,
+        source: str = "api",
+        save: bool = True,
+        remarks: Sequence[str] = (),
     ) -> Job:
         """Queue a job.
 
         job_id: the caller's own name for it, up to 200 characters. A job that has ended gives its id to the next one.
-        save: keep the pictures in outputs/.
+        save: keep the pictures in outputs/.   remarks: what the user should know of the request.
         Raises QueueFull, and InvalidRequest for an id that is unusable or belongs to a job that has not ended.
         """
         if self._closing.is_set():
@@ -86,6 +97,8 @@ class JobQueue:
         with self._lock:  # so that no worker meets the row before the job that its readers hold
             ahead = self._store.add(job, limit=self._limit)
             job.log.append(Queued(ahead))
+            for remark in remarks:
+                job.log.append(Remark(remark))
             self._jobs[job.id] = job
         self._notify()
         return job

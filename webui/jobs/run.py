@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from webui.catalog.catalog import Catalog, Checkpoint, ModelFile
 from webui.core.errors import WebuiError
-from webui.core.events import TERMINAL, Cancelled, Drawn, EngineEvent, Failed, Finished, ImageReady
-from webui.core.ports import Engine, Hooks, Work
+from webui.core.events import TERMINAL, Cancelled, Drawn, EngineEvent, Failed, Finished, ImageReady, Remark
+from webui.core.ports import Engine, Hooks, NetworkFile, Work
+from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job
+from webui.jobs.networks import find_networks
 from webui.jobs.outputs import ModelsUsed, Outputs
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ class Surroundings:
     outputs: Outputs
     catalog: Catalog
     hooks: Hooks
+    inputs: InputPictures
 
 
 class Run:
@@ -42,6 +45,7 @@ class Run:
         self.seconds = 0.0
         self._around = around
         self._models: ModelsUsed | None = None
+        self._networks: tuple[NetworkFile, ...] = ()
 
     def cancel(self) -> None:
         """End the job."""
@@ -76,7 +80,11 @@ class Run:
         done = self._around.outputs.indices_of(job.id)
         if len(done) == job.request.images:
             return Finished()
-        work = Work(job.id, job.request, job.settings, checkpoint.path, vae.path if vae else None, done)
+        self._networks, remarks = find_networks(job.request, catalog)
+        for remark in remarks:
+            job.log.append(Remark(remark))
+        pictures = self._around.inputs.files_of(job.request)
+        work = Work(job.id, job.request, job.settings, checkpoint.path, vae.path if vae else None, done, self._networks, pictures)
         events = self._around.engine.run(work)
         try:
             for event in events:
@@ -115,6 +123,8 @@ class Run:
             model_hash=self._short_hash(checkpoint),
             vae_name=vae.path.name if vae else None,
             vae_hash=self._short_hash(vae) if vae else None,
+            networks=self._networks,
+            device=self._around.engine.device,
         )
 
     def _short_hash(self, file: ModelFile) -> str | None:

@@ -93,6 +93,11 @@ class JobStore:
             )
             return sum(counts.values())
 
+    def mentions(self, text: str) -> bool:
+        """Whether a job's request has this text in it."""
+        with self._database.transaction() as connection:
+            return connection.execute("SELECT 1 FROM jobs WHERE instr(request, ?) LIMIT 1", (text,)).fetchone() is not None
+
     def retire(self, job_id: str) -> bool:
         """Free the id of a job that has ended: the job is forgotten, its saved pictures stay. False if it has not ended."""
         with self._database.transaction() as connection:

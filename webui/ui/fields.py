@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.core.parameters import Parameter, parameters_of
-from webui.core.request import GenerationRequest, read_request
+from webui.core.request import GenerationRequest
 
 EXACT_IN_BROWSERS = 2**53
 MANY = 8
@@ -38,7 +38,7 @@ def field(name: str, *, tab: str = "txt2img", choices: Choices | None = None, **
 
 
 def component_for(parameter: Parameter, *, elem_id: str, choices: Choices | None = None, **looks: Any) -> Component:
-    """A dropdown where there are choices, a slider where a range is declared, else a box.
+    """A dropdown where there are choices, a slider where a range is declared, else a box; what may stay empty is a box.
 
     A whole number beyond what a browser counts exactly (a seed) is a text box, or its last digits would be rounded.
     """
@@ -55,19 +55,10 @@ def component_for(parameter: Parameter, *, elem_id: str, choices: Choices | None
         return gr.Textbox(value=parameter.default, max_length=None, **common)
     if parameter.type is int and (parameter.maximum or 0) > EXACT_IN_BROWSERS:
         return gr.Textbox(value=str(parameter.default), max_lines=1, **common)
-    if parameter.slider and parameter.step:
+    if parameter.slider and parameter.step and parameter.default is not None:
         minimum, maximum = parameter.slider
         return gr.Slider(minimum, maximum, value=parameter.default, step=parameter.step, buttons=[], **common)
     return gr.Number(value=parameter.default, precision=0 if parameter.type is int else None, **common)
-
-
-def read_fields(fields: Mapping[str, Component], values: Mapping[Component, Any]) -> GenerationRequest:
-    """The request that the controls' raw values ask for.  Raises InvalidRequest.
-
-    An empty model dropdown leaves the choice to the settings; every other empty control is the user's mistake to hear of.
-    """
-    asked = {name: values[component] for name, component in fields.items()}
-    return read_request({name: value for name, value in asked.items() if value is not None or name not in ("checkpoint", "vae")})
 
 
 def shown(name: str, value: Any) -> Any:

@@ -13,8 +13,8 @@ from PIL.Image import Image
 from webui.app import App, Job
 from webui.core.errors import NotFound, WebuiError
 from webui.core.events import Failed, ModelLoading, Preview, Progress, Remark
-from webui.core.request import GenerationRequest
 from webui.core.result import Picture
+from webui.ui.form import Wish
 
 PREVIEW_SIDE = 640
 LOSSLESS_PIXELS = 128 * 128
@@ -28,10 +28,11 @@ def followed(job_id: str | None, message: str | None = None) -> Followed:
     return {"job": job_id, "message": message, "at": time.time()}
 
 
-def submit(app: App, read: Callable[[], GenerationRequest], current: Followed | None) -> Followed:
+def submit(app: App, read: Callable[[], Wish], current: Followed | None) -> Followed:
     """Queue what `read` gives and follow it. What cannot be is told in the panel, which keeps following what it did."""
     try:
-        return followed(app.submit(read(), source="ui").id)
+        wish = read()
+        return followed(app.submit(wish.request, overrides=wish.overrides, styles=wish.styles, source="ui").id)
     except WebuiError as error:
         return followed((current or {}).get("job"), str(error))
 
@@ -131,6 +132,7 @@ def _describe(app: App, picture: Picture) -> Mapping[str, Any]:
         "name": picture.path.name,
         "infotext": picture.infotext,
         "seed": str(picture.request.seed),
+        "subseed": str(picture.request.subseed),
         "width": picture.request.width,
         "height": picture.request.height,
         "place": shown_place(app, picture) if picture.saved else None,

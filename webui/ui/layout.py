@@ -10,8 +10,9 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
-from webui.ui.fields import shown
+from webui.ui.form import Form, read_stored
 from webui.ui.generate import followed, job_to_show
+from webui.ui.png_info_tab import build_png_info
 from webui.ui.queue_tab import build_queue
 from webui.ui.quicksettings import (
     FITTED,
@@ -23,6 +24,7 @@ from webui.ui.quicksettings import (
     offer_vaes,
     refit,
 )
+from webui.ui.styles_bar import offer_styles
 from webui.ui.theme import TITLE
 from webui.ui.txt2img_tab import Txt2imgTab, build_txt2img, connect_txt2img
 
@@ -31,14 +33,17 @@ def build_page(app: App) -> gr.Blocks:
     """The page as gradio serves it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         quicksettings = build_quicksettings()
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
                 tab = build_txt2img(app)
+            with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
+                build_png_info(app)
             with gr.Tab("Queue", id="queue", elem_id="tab_queue"):
                 build_queue(app)
-        fields = {**quicksettings.fields, **tab.fields}
-        connect_txt2img(app, tab, fields)
-        _connect_quicksettings(app, quicksettings, fields, _connect_opening(app, page, quicksettings, tab, fields))
+        form = Form({**quicksettings.fields, **tab.fields}, tab.extra, tab.styles.styles, tab.overrides)
+        connect_txt2img(app, tab, form)
+        tab.overrides.show_tab(None, None, tabs, trigger_mode="multiple", js="() => window.webui.tabWanted()")
+        _connect_quicksettings(app, quicksettings, form.fields, _connect_opening(app, page, quicksettings, tab, form))
     return page
 
 
@@ -47,14 +52,13 @@ def _browser_memory(name: str) -> gr.BrowserState:
     return gr.BrowserState(storage_key=f"webui.{name}", secret="webui")  # noqa: S106  the browser's own storage, not a password
 
 
-def _connect_opening(
-    app: App, page: gr.Blocks, quicksettings: Quicksettings, tab: Txt2imgTab, fields: Mapping[str, Component]
-) -> gr.BrowserState:
+def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, tab: Txt2imgTab, form: Form) -> gr.BrowserState:
     """Restore this browser's form and follow its job when the page opens, and keep both from then on."""
-    form, fitted = _browser_memory("form"), _browser_memory("fitted")
+    memory, fitted = _browser_memory("form"), _browser_memory("fitted")
+    fields, controls = form.fields, form.controls
 
     def on_open(stored: Any, stored_fitted: Any) -> dict[Component, Any]:
-        values, preferred = _read_form(stored)
+        values, preferred = read_stored(stored, list(fields))
         fitted_values = stored_fitted if isinstance(stored_fitted, dict) else {}
         checkpoints = offer_checkpoints(app, values.get("checkpoint"))
         changes: dict[Component, Any] = {fields[name]: value for name, value in values.items() if name in fields}
@@ -65,28 +69,23 @@ def _connect_opening(
             changes[fitted] = fitting
         changes[quicksettings.checkpoint] = checkpoints.update()
         changes[quicksettings.vae] = offer_vaes(app, values.get("vae")).update()
+        changes[form.extra] = values.get("extra", False)
+        changes[form.overrides] = values.get("overrides")
+        changes[form.styles] = offer_styles(app, values.get("styles"))
         changes[tab.results] = followed(job_to_show(app, preferred))
         return changes
 
     opened = page.load(
-        on_open, [form, fitted], [*fields.values(), fitted, tab.results],
+        on_open, [memory, fitted], [*controls.values(), fitted, tab.results],
         queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     opened.then(None, None, None, js="() => window.webui.opened()")
     gr.on(
-        [component.change for component in (*fields.values(), tab.results)], None, [form, tab.results, *fields.values()], form,
-        js=f"(stored, job, ...values) => window.webui.pack({json.dumps(list(fields))}, stored, job, values)",
+        [control.change for control in (*controls.values(), tab.results)], None, [memory, tab.results, *controls.values()], memory,
+        js=f"(stored, job, ...values) => window.webui.pack({json.dumps(list(controls))}, stored, job, values)",
         show_progress="hidden",
     )  # fmt: skip
     return fitted
-
-
-def _read_form(stored: Any) -> tuple[dict[str, Any], str | None]:
-    """What a browser kept: the form's values and the job it followed. Anything of another shape counts as nothing."""
-    if not isinstance(stored, dict) or not isinstance(stored.get("fields"), dict):
-        return {}, None
-    values = {name: shown(name, value) for name, value in stored["fields"].items() if isinstance(value, str | int | float)}
-    return values, stored.get("job")
 
 
 def _connect_quicksettings(app: App, bar: Quicksettings, fields: Mapping[str, Component], fitted: gr.BrowserState) -> None:

@@ -9,6 +9,7 @@ import gradio as gr
 from webui.app import App
 from webui.core.errors import StartupError
 from webui.ui.layout import build_page
+from webui.ui.paste import MAX_PICTURE_BYTES
 from webui.ui.theme import build_theme, head
 
 SCHEMES = (None, "light", "dark")
@@ -30,6 +31,7 @@ def mount_ui(server: gr.routes.FastAPI, app: App, *, subpath: str = "", theme: s
         path="/",
         root_path=subpath.rstrip("/") or None,
         allowed_paths=[],
+        max_file_size=MAX_PICTURE_BYTES,
         footer_links=[],
         run_history=False,
         ssr_mode=False,

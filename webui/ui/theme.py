@@ -10,12 +10,19 @@ import gradio as gr
 
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
-from webui.ui.fields import element_id
+from webui.core.settings import Settings
+from webui.ui.fields import declared, element_id, shown
+from webui.ui.form import SEED_EXTRAS
+from webui.ui.paste import MAX_PICTURE_BYTES
 
 TITLE = "Stable Diffusion"
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("page.css", "controls.css", "results.css", "queue.css", "narrow.css")
-SCRIPTS = ("page.js", "zip.js", "results.js", "queue.js")
+STYLES = (
+    "page.css", "controls.css", "icons.css", "prompts.css", "sheets.css", "results.css", "pnginfo.css", "queue.css", "narrow.css",
+)  # fmt: skip
+SCRIPTS = (
+    "page.js", "zip.js", "form.js", "prompts.js", "paste.js", "styles.js", "results.js", "pnginfo.js", "queue.js",
+)  # fmt: skip
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -83,7 +90,13 @@ def head(scheme: str | None) -> str:
     facts = {
         "title": TITLE,
         "scheme": scheme,
-        "help": {element_id(name): declared.help for name, declared in parameters_of(GenerationRequest).items()},
+        "help": {element_id(name): one.help for name, one in parameters_of(GenerationRequest).items()},
+        "titles": {
+            "request": {name: one.title for name, one in parameters_of(GenerationRequest).items()},
+            "settings": {name: one.title for name, one in parameters_of(Settings).items()},
+        },
+        "seedExtras": {name: shown(name, declared(name).default) for name in SEED_EXTRAS},
+        "largestPicture": MAX_PICTURE_BYTES,
     }
     known = json.dumps(facts).replace("<", "\\u003c")
     return f"<style>{_read(STYLES)}</style><script>window.webui = {{facts: {known}}};\n{_read(SCRIPTS)}</script>"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import Module
+from torch.nn.functional import interpolate
 
 from tests.engine.tiny_models import LoneVae, TinyModel, assert_same_weights, rewrite
 from webui.core.errors import ModelError
@@ -179,3 +182,27 @@ def test_a_part_of_a_checkpoint_is_told(tiny: TinyModel, tmp_path: Path, cpu: De
 def test_a_file_that_is_no_vae_is_told(tiny: TinyModel, tmp_path: Path, cpu: Device) -> None:
     save_file({"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, tmp_path / "half.safetensors")
     assert load(tiny.path, cpu, tmp_path / "half.safetensors") == "half.safetensors has no VAE of Stable Diffusion 1.x."
+
+
+@pytest.mark.parametrize(("size", "same"), [((8, 16), True), ((6, 10), False)])
+def test_odd_sizes_are_come_to_after_the_convolution_as_in_the_original(
+    deep: TinyModel, cpu: Device, size: tuple[int, int], same: bool
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    asked = torch.randn(1, 4, *size, generator=generator), torch.tensor([500.0]), torch.randn(1, 77, deep.shape.width, generator=generator)
+    with torch.inference_mode(), PipelineManager(cpu, 10**9).lease(PipelineSpec(deep.path)) as pipeline:
+        ours = pipeline.unet(*asked).sample
+        theirs = deep.unet(*asked).sample
+        assert torch.allclose(ours, theirs, atol=1e-5) is same
+        original = deepcopy(deep.unet)
+        for block in original.up_blocks[:-1]:
+            (upsampler,) = block.upsamplers
+
+            def up_as_the_original(
+                hidden: torch.Tensor, output_size: torch.Size | None = None, conv: Module = upsampler.conv
+            ) -> torch.Tensor:
+                doubled = conv(hidden.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+                return doubled if output_size is None else interpolate(doubled, size=tuple(output_size), mode="nearest")
+
+            upsampler.forward = up_as_the_original
+        torch.testing.assert_close(ours, original(*asked).sample, rtol=0, atol=1e-5)

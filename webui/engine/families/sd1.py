@@ -11,7 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from webui.core.errors import ModelError
@@ -39,8 +42,8 @@ class UNetShape:
     groups: int
 
     def build(self) -> UNet2DConditionModel:
-        """A UNet of this shape."""
-        return UNet2DConditionModel(
+        """A UNet of this shape, that comes to odd sizes as the original does."""
+        unet = UNet2DConditionModel(
             in_channels=self.in_channels,
             out_channels=self.out_channels,
             down_block_types=["CrossAttnDownBlock2D" if attention else "DownBlock2D" for attention in self.attention],
@@ -52,11 +55,33 @@ class UNetShape:
             attention_head_dim=self.heads,  # diffusers' name; for these models it is the number of heads
             norm_num_groups=self.groups,
         )
+        for block in unet.up_blocks:
+            if block.upsamplers is not None:
+                block.upsamplers = nn.ModuleList(Upsample(upsampler.conv) for upsampler in block.upsamplers)
+        return unet
 
     def name_in(self, file: TensorFile) -> Callable[[str], str]:
         """What says of a weight of the module its name in the file."""
         up_attention = tuple(reversed(self.attention))
         return lambda ours: UNET + unet_name(ours, layers=self.layers, up_attention=up_attention)
+
+
+class Upsample(nn.Module):
+    """Twice the size, a convolution, and only then to the size that the level above has, where that is odd.
+
+    diffusers comes to that size before the convolution, which draws other pictures wherever a side is no multiple of 64.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, hidden: torch.Tensor, output_size: Sequence[int] | None = None) -> torch.Tensor:
+        """hidden: (B, C, h, w).   output_size: (h', w'), about twice as large; None: exactly twice."""
+        doubled = self.conv(functional.interpolate(hidden, scale_factor=2.0, mode="nearest"))
+        if output_size is None or tuple(output_size) == tuple(doubled.shape[2:]):
+            return doubled
+        return functional.interpolate(doubled, size=tuple(output_size), mode="nearest")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-// The page as a whole: shortcuts, token counters, the form's memory, and small things every panel uses.
+// The page as a whole: shortcuts, the form's memory, and small things every panel uses.
 "use strict";
 {
   const ui = window.webui;
@@ -40,40 +40,12 @@
   document.addEventListener("keydown", (event) => {
     const busyWithEsc = document.querySelector("dialog[open]") || document.activeElement?.getAttribute("aria-expanded") === "true";
     let done = false;
+    if (document.querySelector("dialog.sheet[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) done = click("txt2img_generate");
     else if (event.key === "Enter" && event.altKey) done = click("txt2img_skip");
     else if (event.key === "Escape" && !busyWithEsc) done = click("txt2img_interrupt");
     if (done) event.preventDefault();
   }, true);
-
-  // Token counters: asked for after a pause in typing; an engine that is still starting answers null and is asked again.
-  const counters = {};
-  const PAUSE = 300, AGAIN = 1500;
-  ui.addTokenCounter = (name, element, server) => {
-    const counter = { element: element.querySelector(".token-counter"), server, text: "", timer: null, asked: 0 };
-    counters[name] = counter;
-    count(counter);
-  };
-  ui.countTokens = (name, text) => {
-    const counter = counters[name];
-    if (!counter) return;
-    counter.text = text;
-    clearTimeout(counter.timer);
-    counter.timer = setTimeout(count, PAUSE, counter);
-  };
-  async function count(counter) {
-    const turn = ++counter.asked;
-    const answer = await counter.server.count(counter.text).catch(() => null);
-    if (turn !== counter.asked) return;
-    if (!answer) {
-      clearTimeout(counter.timer);
-      counter.timer = setTimeout(count, AGAIN, counter);
-      return;
-    }
-    const [used, limit] = answer;
-    counter.element.textContent = `${used}/${limit}`;
-    counter.element.title = `${used} of ${limit} tokens used`;
-  }
 
   // The form's memory. Until the page has been restored, what the controls show is not the user's and is not kept.
   let restored = false;
@@ -93,10 +65,17 @@
   ui.opened = () => {
     restored = true;
     if (generateWhenRestored) setTimeout(() => click("txt2img_generate"), SETTLED);
+    nameThings();
+    document.querySelector("#txt2img_styles input").placeholder = "Styles";
+  };
+
+  // What a section holds is made when it is first unfolded.
+  const nameThings = () => {
     for (const [id, help] of Object.entries(ui.facts.help)) {
       const element = document.getElementById(id);
       if (element) element.title = help;
     }
     for (const button of document.querySelectorAll("button.icon-button")) button.title = button.textContent.trim();
   };
+  document.addEventListener("click", (event) => { if (restored && event.target.closest?.("#txt2img_guidance > button")) setTimeout(nameThings, SETTLED); });
 }

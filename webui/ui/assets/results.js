@@ -8,7 +8,9 @@
   const ACTIVE = ["queued", "running"];
   let panel = null;
 
-  ui.selectedSeed = () => panel?.selected()?.seed;
+  ui.selectedPicture = () => panel?.selected();
+  ui.tell = (message) => panel?.tell(message);
+  ui.say = (text) => panel?.say(text);
   ui.addResults = (element, props, server, watch) => {
     panel = new Results(element.querySelector(".results"), server);
     const take = () => props.value && panel.take(props.value);
@@ -52,9 +54,10 @@
       this.gallery = make("div", { id: "txt2img_gallery", className: "gallery" }, this.open, this.thumbs);
       this.tools = make("div", { id: "image_buttons_txt2img", className: "tools", hidden: true },
         makeButton("Download", "download", () => this.download(), { id: "download_txt2img" }),
-        makeButton("Download all as zip", "zip", () => this.downloadAll(), { id: "save_zip_txt2img" }),
+        makeButton("Download zip", "zip", () => this.downloadAll(), { id: "save_zip_txt2img" }),
         makeButton("Copy infotext", "copy", () => this.copy(), { id: "copy_infotext_txt2img" }),
-        makeButton("Where is it saved?", "save", () => this.tellPlace(), { id: "save_txt2img" }));
+        makeButton("Where saved?", "save", () => this.tellPlace(), { id: "save_txt2img" }),
+        makeButton("PNG Info", "inspect", () => this.inspect(), { id: "send_to_pnginfo_txt2img" }));
       this.infotext = make("div", { id: "html_info_txt2img", className: "infotext", hidden: true });
       this.log = make("div", { id: "html_log_txt2img", className: "log", attributes: { role: "status" } });
       this.lightbox = make("dialog", { className: "lightbox", onclick: () => this.lightbox.close(), onkeydown: (event) => this.step(event) },
@@ -251,6 +254,14 @@
       if (navigator.clipboard) await navigator.clipboard.writeText(text);
       else copyThroughSelection(text);
       this.say("Infotext copied.");
+    }
+
+    /** The picture's file as it is stored, in the PNG Info tab. */
+    async inspect() {
+      const { url, name } = this.selected();
+      const answer = await fetch(url).catch(() => null);
+      if (answer?.ok) ui.inspectPicture(new File([await answer.blob()], name));
+      else this.tell("This picture cannot be loaded: its file is gone, or you are logged out. Reload the page.");
     }
 
     download() {

@@ -1,0 +1,60 @@
+"""The second pass of a hires fix: how the first one is brought to its size, and what the infotext says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from webui.core.request import GenerationRequest
+from webui.engine.pipeline_manager import Pipeline
+from webui.engine.vae import decode_picture, encode_picture
+
+# Of each latent upscaler: torch's mode, and whether it smooths.
+LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = MappingProxyType(
+    {
+        "Latent": ("bilinear", False),
+        "Latent (antialiased)": ("bilinear", True),
+        "Latent (bicubic)": ("bicubic", False),
+        "Latent (bicubic antialiased)": ("bicubic", True),
+        "Latent (nearest)": ("nearest", False),
+        "Latent (nearest-exact)": ("nearest-exact", False),
+    }
+)
+PICTURE_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
+    {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+)
+
+
+def upscaled(latents: torch.Tensor, request: GenerationRequest, pipeline: Pipeline) -> torch.Tensor:
+    """(B, C, h', w') of the first pass's latents (B, C, h, w)."""
+    target = request.hires_size
+    size = (target.height // pipeline.downscale, target.width // pipeline.downscale)
+    if request.hr_upscaler in LATENT_UPSCALERS:
+        mode, antialias = LATENT_UPSCALERS[request.hr_upscaler]
+        larger = functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
+    else:
+        how = PICTURE_FILTERS[request.hr_upscaler]
+        pictures = [decode_picture(pipeline.vae, latent).resize((target.width, target.height), how) for latent in latents]
+        larger = torch.cat([encode_picture(pipeline.vae, picture) for picture in pictures])
+    cut_x, cut_y = target.cut_x // pipeline.downscale, target.cut_y // pipeline.downscale
+    return larger[:, :, cut_y // 2 : larger.shape[2] - (cut_y + 1) // 2, cut_x // 2 : larger.shape[3] - (cut_x + 1) // 2]
+
+
+def hires_pairs(request: GenerationRequest, second: GenerationRequest) -> dict[str, str]:
+    """What A1111's infotext says of the second pass, in its order.  second: the request of that pass."""
+    sized = bool(request.hr_resize_x or request.hr_resize_y)
+    pairs = {
+        "Hires sampler": second.sampler if second.sampler != request.sampler else None,
+        "Hires prompt": second.prompt if second.prompt != request.prompt else None,
+        "Hires negative prompt": second.negative_prompt if second.negative_prompt != request.negative_prompt else None,
+        "Hires schedule type": second.schedule if second.schedule != request.schedule else None,
+        "Hires upscale": None if sized else str(request.hr_scale),
+        "Hires resize": f"{request.hr_resize_x}x{request.hr_resize_y}" if sized else None,
+        "Hires steps": str(request.hr_second_pass_steps) if request.hr_second_pass_steps else None,
+        "Hires upscaler": request.hr_upscaler,
+    }
+    return {key: value for key, value in pairs.items() if value is not None}

@@ -1,0 +1,106 @@
+"""Stored styles: the choice of them under the prompts, the button that writes them into the prompts, and the dialog to edit them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from webui.app import App
+from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.styles import Style, apply_styles
+from webui.ui.form import read_names
+from webui.ui.generate import Followed, followed
+from webui.ui.quicksettings import icon_button
+
+
+@dataclass(frozen=True)
+class StylesBar:
+    """The bar's components.  dialog: empty until it is opened; tells by its "edited" event that the styles are others now."""
+
+    styles: gr.Dropdown
+    apply: gr.Button
+    edit: gr.Button
+    dialog: gr.HTML
+
+
+def build_styles(app: App) -> StylesBar:
+    """Lay the bar out, inside a row; the names are filled in when a page opens."""
+
+    def list_styles(_: Any) -> dict[str, Any]:
+        return as_shown(app)
+
+    def save_style(style: dict[str, Any]) -> dict[str, Any]:
+        return save(app, str(style["name"]), str(style["prompt"]), str(style["negative_prompt"]))
+
+    def delete_style(name: Any) -> dict[str, Any]:
+        return delete(app, str(name))
+
+    styles = gr.Dropdown(
+        [], value=[], multiselect=True, label="Styles", show_label=False, elem_id="txt2img_styles", interactive=True, scale=1, min_width=120
+    )
+    apply = icon_button("Write the chosen styles into the prompts", "apply", "txt2img_style_apply")
+    edit = icon_button("Edit styles", "edit", "txt2img_styles_edit_button")
+    dialog = gr.HTML(
+        value=None, html_template='<dialog class="sheet styles" aria-labelledby="styles_title"></dialog>', elem_id="txt2img_styles_dialog",
+        elem_classes="no-room", server_functions=[list_styles, save_style, delete_style],
+        js_on_load="window.webui.addStyles(element, server, () => trigger('edited'))", apply_default_css=False,
+    )  # fmt: skip
+    return StylesBar(styles, apply, edit, dialog)
+
+
+def connect_styles(app: App, bar: StylesBar, prompts: Sequence[Component], results: gr.HTML) -> None:
+    """Make the buttons act.  prompts: both boxes.   results: the panel that tells what could not be done."""
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+
+    def on_apply(prompt: str, negative_prompt: str, names: Any, current: Followed | None) -> list[Any]:
+        try:
+            return [*apply_styles(prompt, negative_prompt, chosen_styles(app, names)), [], current]
+        except InvalidRequest as error:
+            return [prompt, negative_prompt, names, followed((current or {}).get("job"), str(error))]
+
+    changed = [*prompts, bar.styles, results]
+    bar.apply.click(on_apply, changed, changed, **quiet)
+    bar.edit.click(None, bar.styles, None, js="(chosen) => window.webui.editStyles(chosen)")
+    bar.dialog.edited(lambda chosen: offer_styles(app, chosen), bar.styles, bar.styles, **quiet)
+
+
+def offer_styles(app: App, chosen: Any) -> dict[str, Any]:
+    """What the choice offers; of those chosen, the ones that still exist stay."""
+    names = [style.name for style in app.styles.styles()]
+    return gr.update(choices=names, value=[name for name in read_names(chosen) if name in names])
+
+
+def chosen_styles(app: App, chosen: Any) -> list[Style]:
+    """The styles of these names, in their order, as far as they exist."""
+    known = {style.name: style for style in app.styles.styles()}
+    return [known[name] for name in read_names(chosen) if name in known]
+
+
+def as_shown(app: App, error: str | None = None) -> dict[str, Any]:
+    """All stored styles as the dialog takes them, and what is wrong: with what was asked for, or with a file."""
+    styles = [{"name": one.name, "prompt": one.prompt, "negative_prompt": one.negative_prompt} for one in app.styles.styles()]
+    return {"styles": styles, "error": error, "remarks": list(app.styles.problems())}
+
+
+def save(app: App, name: str, prompt: str, negative_prompt: str) -> dict[str, Any]:
+    """Store a style under its name, in place of one of that name."""
+    return _change(app, lambda: app.styles.save(Style(name.strip(), prompt, negative_prompt)))
+
+
+def delete(app: App, name: str) -> dict[str, Any]:
+    """Forget a style."""
+    return _change(app, lambda: app.styles.delete(name))
+
+
+def _change(app: App, change: Callable[[], None]) -> dict[str, Any]:
+    try:
+        change()
+    except WebuiError as error:
+        return as_shown(app, str(error))
+    except OSError as error:
+        return as_shown(app, f"The file of styles cannot be written: {error.strerror}.")
+    return as_shown(app)
