@@ -81,8 +81,8 @@ def measure(pipeline: Pipeline, tokenizer: CLIPTokenizer, checkpoint: Path) -> N
     tokens = torch.full((1, 77), 2368)
 
     def encode(number: int) -> None:
-        pipeline.text_encoder(tokens)
-        pipeline.text_encoder(tokens)
+        pipeline.text_encoders[0](tokens)
+        pipeline.text_encoders[0](tokens)
 
     print(f"a new prompt beside the text encoder alone: {time_in_turn(lambda number: read(new_request(number + 1)), encode, PAIRS)}")
 

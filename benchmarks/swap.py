@@ -18,16 +18,20 @@ from safetensors.torch import save_file
 
 from benchmarks.paired import time_in_turn
 from webui.engine.device import Device
+from webui.engine.families.layout import UNET, VAE
 from webui.engine.families.ldm_layout import unet_name, vae_name
-from webui.engine.families.sd1 import TEXT, UNET, VAE, TextShape, UNetShape, VaeShape
+from webui.engine.families.sd1 import TEXT
+from webui.engine.families.texts import TextShape
+from webui.engine.families.unet import UNetShape
+from webui.engine.families.vae import VaeShape
 from webui.engine.loading import build_skeleton
 from webui.engine.pipeline_manager import PipelineManager, PipelineSpec
 from webui.engine.tokenizer import build_tokenizer
 
 PAIRS = 7
-UNET_SHAPE = UNetShape((320, 640, 1280, 1280), 2, (True, True, True, False), 1, 4, 4, 768, 8, 32)
+UNET_SHAPE = UNetShape((320, 640, 1280, 1280), 2, (True, True, True, False), (1,) * 4, 4, 4, 768, (8,) * 4, 32)
 VAE_SHAPE = VaeShape((128, 256, 512, 512), 2, 4, 32, 0.18215)
-TEXT_SHAPE = TextShape(49408, 768, 3072, 12, 12, 77)
+TEXT_SHAPE = TextShape(49408, 768, 3072, 12, 12, 77, prefixes=TEXT)
 
 
 def main() -> None:

@@ -35,7 +35,9 @@ LIBRARY_ROOMS: Mapping[str, frozenset[str]] = {
 # Every import inside a function, by file and function, with its reason.
 LATE_IMPORTS: Mapping[tuple[str, str], str] = {
     ("launch.py", "main"): "what it imports is installed by then",
+    ("webui/engine/annotator_networks.py", "aux"): "controlnet_aux brings timm and more, for preprocessors that few use",
     ("webui/cli.py", "_build"): "gradio is not imported with --nowebui",
+    ("webui/engine/image_models.py", "_spandrel"): "takes more than a second, and most jobs need none of it",
     ("webui/engine/warmup.py", "WarmingEngine._build"): "torch is imported behind the page",
 }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from webui.core.events import Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress
-from webui.core.ports import MemoryUse, Work
+from webui.core.events import Annotated, Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress
+from webui.core.images import decode_image
+from webui.core.ports import AnnotationOptions, AnyWork, ExtrasWork, MemoryUse
 
 
 class FakeEngine:
@@ -20,17 +22,25 @@ class FakeEngine:
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.step_seconds = step_seconds
         self.drawn: list[tuple[str, int]] = []
+        self.annotated: list[tuple[object, ...]] = []
         self._cancelled: set[str] = set()
         self._skipped: set[str] = set()
         self._previewed: set[str] = set()
         self._closed = threading.Event()
 
-    def run(self, work: Work) -> Iterator[EngineEvent]:
+    def run(self, work: AnyWork) -> Iterator[EngineEvent]:
+        if isinstance(work, ExtrasWork):
+            yield from self._resize(work)
+            return
         request = work.request
         yield ModelLoading(request.checkpoint)
         if request.prompt == "fail":
             yield Failed("This prompt always fails.", "InvalidRequest")
             return
+        for number, unit in request.active_units:
+            picture = Image.open(work.pictures[unit.image or request.init_images[0]])
+            options = AnnotationOptions(unit.processor_res, unit.threshold_a, unit.threshold_b)
+            yield Annotated(number, self.annotate(unit.module, picture, options))
         for batch in range(request.batch_count):
             indices = [i for i in range(batch * request.batch_size, (batch + 1) * request.batch_size) if i not in work.done]
             for step in range(request.steps if indices else 0):
@@ -51,6 +61,23 @@ class FakeEngine:
                 yield Drawn(index, picture_of(alone.seed, request.width, request.height), alone)
         yield Finished()
 
+    def _resize(self, work: ExtrasWork) -> Iterator[EngineEvent]:
+        """Bring pictures to the size asked for, in ten tiles each."""
+        for index, source in enumerate(work.request.pictures):
+            if index in work.done:
+                continue
+            for tile in range(10):
+                if work.job_id in self._cancelled or self._closed.is_set():
+                    yield Cancelled()
+                    return
+                time.sleep(self.step_seconds)
+                yield Progress(index, work.request.images, tile + 1, 10, (index + (tile + 1) / 10) / work.request.images, 0.1)
+            size = work.request.target(source)
+            image = decode_image(work.pictures[source.image].read_bytes()).resize((size.width, size.height), Image.Resampling.NEAREST)
+            self.drawn.append((work.job_id, index))
+            yield Drawn(index, image.crop((0, 0, *size.crop)) if size.crop else image, work.request.of_image(index))
+        yield Finished()
+
     def cancel(self, job_id: str) -> None:
         self._cancelled.add(job_id)
 
@@ -63,6 +90,15 @@ class FakeEngine:
     def count_tokens(self, text: str) -> tuple[int, int]:
         used = len(text.split())
         return used, max(1, -(-used // 75)) * 75
+
+    def annotate(self, module: str, picture: Image.Image, options: AnnotationOptions) -> Image.Image:
+        """The picture's negative; what was asked is noted."""
+        self.annotated.append((module, picture.size, options.resolution, options.a, options.b))
+        return ImageOps.invert(picture.convert("RGB"))
+
+    def depth_of(self, picture: Image.Image, checkpoint: Path, model: Path | None) -> Image.Image:
+        """What is bright is near."""
+        return picture.convert("L")
 
     def memory(self) -> MemoryUse:
         return MemoryUse(ram_free=1, ram_used=1, ram_total=2)

@@ -13,6 +13,7 @@ from pathlib import Path
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.paths import PROGRAM
 from webui.core.request import GenerationRequest
+from webui.core.request_parts.control import ControlUnit
 from webui.core.samplers import SAMPLERS, SCHEDULES
 from webui.core.settings import Settings
 
@@ -33,6 +34,8 @@ def page() -> str:
         "## What a picture is drawn from\n",
         _table(parameters_of(GenerationRequest).values()),
         f"Samplers: {samplers}. Schedules: {schedules}.\n",
+        "## A ControlNet unit\n",
+        _table(parameters_of(ControlUnit).values()),
         "## Settings\n",
         "Stored in `config.json`; read and changed at `/sdapi/v1/options`; changed for one job with `override_settings`.\n",
         _table(parameters_of(Settings).values()),

@@ -6,8 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL.Image import Image
+
 from webui.catalog.catalog import Catalog
 from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.extras import MAX_NAME, ExtrasRequest, SourcePicture
 from webui.core.images import decode_image
 from webui.core.infotext_apply import Pasted, read_paste
 from webui.core.metadata import PictureMetadata
@@ -17,11 +20,15 @@ from webui.core.ports import Engine
 from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.samplers import SAMPLERS, SCHEDULES, Sampler, Schedule
+from webui.core.scripts import Desk, Plan, Script, check_size
+from webui.core.settings import Settings
 from webui.core.settings_store import SettingsStore
 from webui.core.styles import StyleStore
+from webui.core.upscalers import LATENT_UPSCALERS, NO_UPSCALER
 from webui.core.verdict import Verdict
 from webui.core.wildcards import Wildcards
 from webui.engine.warmup import EngineOptions, WarmingEngine
+from webui.jobs.controls import depth_by_control, settle_controls
 from webui.jobs.job import Job
 from webui.jobs.outputs import Outputs
 from webui.jobs.queue import JobQueue
@@ -58,7 +65,7 @@ class App:
         self._verifications = Verifications()
         self.host = Host(paths.extensions, safe_mode=safe_mode)
         self.outputs = Outputs(paths, paths.state / "queue.sqlite")
-        self.queue = JobQueue(paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host)
+        self.queue = JobQueue(paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self._prompts)
 
     def start(self) -> None:
         """Find models, load extensions, warm the engine up in the background, and take up the queue where it was left."""
@@ -93,6 +100,8 @@ class App:
         source: who asks ("ui", "api", ...), shown in the queue.   Raises InvalidRequest, NotFound, QueueFull.
         """
         settings = self.settings.snapshot().changed(overrides or {})
+        if request.script:
+            return self._submit_script(request, settings, tuple(styles), save=save, source=source, job_id=job_id)
         request, remarks = self._prompts.prepare(request, settings, styles)
         request = self.host.change_request(request).with_real_seed()
         request, more = self._prompts.draw_wildcards(request, settings)
@@ -100,9 +109,97 @@ class App:
         checkpoint = self.catalog.find_checkpoint(asked or settings.sd_model_checkpoint, closest=bool(asked))
         vae = request.vae or settings.sd_vae
         self.catalog.find_vae(vae, checkpoint)
-        request = request.changed(checkpoint=checkpoint.name, vae=vae)
+        request = depth_by_control(request, checkpoint, self.catalog)
+        request, notes = settle_controls(request, checkpoint, self.catalog)
+        request = request.changed(checkpoint=checkpoint.name, vae=vae, **self._successors(request))
+        request = self._with_upscaler(request, settings)
         wants_saving = settings.samples_save if save is None else save
-        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=(*remarks, *more))
+        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=(*remarks, *more, *notes))
+
+    def estimate_depth(self, picture: Image) -> Image:
+        """A picture's depth as the checkpoint of the settings would see it: mode "L", white is near.  Raises WebuiError."""
+        checkpoint = self.catalog.find_checkpoint(self.settings.snapshot().sd_model_checkpoint)
+        return self.engine.depth_of(picture, checkpoint.path, self.catalog.depth_model())
+
+    def _successors(self, request: GenerationRequest) -> dict[str, str]:
+        """The checkpoints that take over on the way, by their names here."""
+        asked = {"refiner_checkpoint": request.refiner_checkpoint, "hr_checkpoint": request.hr_checkpoint if request.enable_hr else ""}
+        return {field: self.catalog.find_checkpoint(name).name if name else "" for field, name in asked.items()}
+
+    def plan_script(self, request: GenerationRequest, overrides: Mapping[str, Any] | None = None) -> Plan:
+        """How much the request's script would draw, before it is submitted.  Raises InvalidRequest when it cannot be."""
+        return self._plan_script(request, self.settings.snapshot().changed(overrides or {}))
+
+    def _plan_script(self, request: GenerationRequest, settings: Settings) -> Plan:
+        script = self.host.find_script(request.script)
+        if script.needs_picture and not request.init_images:
+            raise InvalidRequest(f"{script.title} begins with a picture; use it in img2img, and give one.")
+        if request.prompts or request.negative_prompts:
+            raise InvalidRequest("prompts: a script makes its prompts of one text; send one, or leave the script out.")
+        plan = script.plan(request, script.read(request.script_args), self.queue.desk(settings))
+        check_size(plan)
+        return plan
+
+    def _submit_script(
+        self, request: GenerationRequest, settings: Settings, styles: tuple[str, ...], *, save: bool | None, source: str, job_id: str | None
+    ) -> Job:
+        """Queue a job whose prompts are prepared one by one, as the script makes them."""
+        is_random = request.script_random_seed or request.seed == -1
+        request = self.host.change_request(request).with_real_seed()
+        checkpoint = self.catalog.find_checkpoint(request.checkpoint or settings.sd_model_checkpoint, closest=bool(request.checkpoint))
+        vae = request.vae or settings.sd_vae
+        self.catalog.find_vae(vae, checkpoint)
+        script = self.host.find_script(request.script)
+        request = request.changed(
+            checkpoint=checkpoint.name,
+            vae=vae,
+            script=script.title,
+            script_args=script.read(request.script_args).model_dump(mode="json"),
+            script_styles=styles or request.script_styles,
+            script_random_seed=is_random,
+        )
+        plan = self._plan_script(request, settings)
+        request = request.changed(script_pictures=plan.pictures + plan.grids)
+        wants_saving = settings.samples_save if save is None else save
+        remarks = (plan.remark,) if plan.remark else ()
+        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=remarks)
+
+    @property
+    def script_desk(self) -> Desk:
+        """What scripts may ask of the program, with the settings as they are."""
+        return self.queue.desk(self.settings.snapshot())
+
+    @property
+    def scripts(self) -> tuple[Script[Any], ...]:
+        """Every script, in the order they are shown."""
+        return self.host.scripts()
+
+    def take_picture(self, data: bytes, *, name: str = "") -> SourcePicture:
+        """Keep a picture file for a job of the Extras tab, with what it says of how it was made.  Raises InvalidRequest."""
+        image = decode_image(data)
+        infotext = read_metadata(data).infotext
+        stored = self.queue.inputs.add(image)
+        return SourcePicture(image=stored, width=image.width, height=image.height, name=name[-MAX_NAME:], infotext=infotext)
+
+    def submit_extras(self, request: ExtrasRequest, *, save: bool | None = None, source: str = "api", job_id: str | None = None) -> Job:
+        """Queue a job that makes pictures larger and mends faces. As `submit`; its pictures lie in `queue.inputs`."""
+        settings = self.settings.snapshot()
+        found = {name: self.catalog.upscalers.find(getattr(request, name)).name for name in ("upscaler_1", "upscaler_2")}
+        request = request.changed(**found)
+        self.catalog.face_files(request.face_restorers)
+        self.queue.inputs.files_of(request)
+        wants_saving = settings.samples_save if save is None else save
+        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving)
+
+    def _with_upscaler(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+        """The request with its upscaler's own name.  Raises UnknownName, and NotFound when what the settings ask for is not there."""
+        if settings.upscaler_for_img2img != NO_UPSCALER and request.init_images:
+            self.catalog.upscalers.find(settings.upscaler_for_img2img)
+        if settings.face_restoration:
+            self.catalog.face_files([settings.face_restoration_model])
+        if not request.enable_hr or request.hr_upscaler in LATENT_UPSCALERS:
+            return request
+        return request.changed(hr_upscaler=self.catalog.upscalers.find(request.hr_upscaler).name)
 
     def read_paste(self, source: str | PictureMetadata) -> Pasted:
         """What an infotext or a picture that was read would change; its models are looked up here by hash, else by name."""

@@ -101,7 +101,7 @@ def test_a_seed_of_minus_one_is_drawn_and_told(client: TestClient) -> None:
     ("values", "word"),
     [
         ({"sampler_name": "DPM 2M"}, "DPM++ 2M"), ({"seed": -5}, "seed: got -5"), ({"steps": 0}, "steps"),
-        ({"refiner_checkpoint": "xl"}, "refiner"),
+        ({"refiner_checkpoint": "missing-xl"}, "missing-xl"),
         ({"override_settings": {"sd_model_checkpoint": "missing"}}, "missing"), ({"override_settings": {"sd_vae": "missing"}}, "missing"),
         ({"override_settings": {"outdir_samples": "/"}}, "outdir_samples"), ({"override_settings": {"CLIP_stop_at_last_layers": 99}}, "99"),
         ({"eta": 70}, "eta"), ({"force_task_id": "../x"}, "force_task_id"), ({"prompt": "fail"}, "always fails"),

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 
 from webui.api.schemas import Img2ImgRequest
 from webui.app import App
-from webui.core.request import INPAINT_AREAS, MASK_MODES, MASKED_CONTENTS, RESIZE_MODES, GenerationRequest
+from webui.core.request import GenerationRequest
+from webui.core.request_parts.picture import INPAINT_AREAS, MASK_MODES, MASKED_CONTENTS, RESIZE_MODES
 
 SMALL = {"prompt": "a red apple", "steps": 2, "width": 64, "height": 72, "seed": 7}
 

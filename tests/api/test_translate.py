@@ -81,8 +81,8 @@ def test_an_unknown_sampler_is_refused_with_the_nearest_names() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("refiner_checkpoint", "xl"), ("script_name", "X/Y plot"), ("alwayson_scripts", {"ControlNet": {"args": []}}),
-        ("restore_faces", True), ("firstpass_image", "aGk="),
+        ("alwayson_scripts", {"Dynamic Prompts": {"args": []}}),
+        ("firstpass_image", "aGk="),
     ],
 )  # fmt: skip
 def test_a_feature_that_is_not_there_yet_is_refused_by_its_field(field: str, value: Any) -> None:

@@ -71,16 +71,16 @@ def test_the_bundled_demo_model_is_a_checkpoint_with_its_own_defaults(tmp_path):
 
 
 def test_other_families_are_broken_with_a_plain_sentence(catalog, models):
-    write_model(models / "xl.safetensors", SDXL)
+    write_model(models / "sd3.safetensors", {"model.diffusion_model.x_embedder.proj.weight": (2, 2)})
     write_model(models / "lora.safetensors", {"x.lora_up.weight": (2, 2)})
     write_model(models / "vae.safetensors", VAE)
     write_model(models / "other.safetensors", {"x": (2, 2)})
     write_model(models / "part.safetensors", {name: shape for name, shape in SD1.items() if "cond_stage" not in name})
     assert faults(catalog) == {
-        "xl.safetensors": "is an SDXL checkpoint; this version draws SD 1.x only",
+        "sd3.safetensors": "is an SD 3 checkpoint; this version draws SD 1.x, SD 2.x and SDXL",
         "lora.safetensors": "is a LoRA; put it into models/Lora",
         "vae.safetensors": "is a VAE; put it into models/VAE",
-        "other.safetensors": "is no model that is known here; this version draws SD 1.x only",
+        "other.safetensors": "is no model that is known here; this version draws SD 1.x, SD 2.x and SDXL",
         "part.safetensors": "is a part of an SD 1.x checkpoint, without its text encoder or VAE; get the whole checkpoint",
     }
     assert listed(catalog) == []
@@ -140,7 +140,7 @@ def test_vaes_come_from_their_folder_and_from_beside_checkpoints(catalog, paths,
     assert [vae.name for vae in catalog.vaes()] == ["a.safetensors", "m.vae.safetensors", "n.VAE.safetensors"]
     assert [(broken.name, broken.reason) for broken in catalog.broken()] == [
         ("x.vae.safetensors", "is not a VAE"),
-        ("y.vae.safetensors", "is a VAE for other latents than the 4 channels of SD 1.x"),
+        ("y.vae.safetensors", "is a VAE for other latents than the 4 channels of SD 1.x, 2.x and SDXL"),
     ]
 
 
@@ -265,10 +265,10 @@ def test_an_unknown_name_offers_the_nearest(known):
 
 
 def test_asking_for_a_broken_file_says_why_it_cannot_be_used(known, models):
-    write_model(models / "xl-anime.safetensors", SDXL)
+    write_model(models / "sd3-anime.safetensors", {"model.diffusion_model.x_embedder.proj.weight": (2, 2)})
     known.refresh()
-    with pytest.raises(InvalidRequest, match=r"xl-anime.safetensors is an SDXL checkpoint; this version draws SD 1.x only\."):
-        known.find_checkpoint("xl-anime")
+    with pytest.raises(InvalidRequest, match=r"sd3-anime.safetensors is an SD 3 checkpoint; this version draws SD 1.x, SD 2.x and SDXL\."):
+        known.find_checkpoint("sd3-anime")
 
 
 def test_no_name_means_the_users_own_first_checkpoint_else_the_demo(catalog, paths, models):
@@ -598,6 +598,13 @@ def test_defaults_without_metadata_are_sd1s_own(catalog, models):
     assert catalog.defaults(catalog.checkpoints()[0]) == {
         "width": 512, "height": 512, "steps": 20, "cfg_scale": 7.0, "sampler": "DPM++ 2M", "schedule": "Automatic",
     }  # fmt: skip
+
+
+def test_a_checkpoint_of_sdxl_is_for_larger_pictures(catalog, models):
+    write_model(models / "m.safetensors", SDXL)
+    catalog.refresh()
+    defaults = catalog.defaults(catalog.checkpoints()[0])
+    assert (defaults["width"], defaults["height"]) == (1024, 1024)
 
 
 def test_invalid_defaults_are_ignored_with_a_log_line(catalog, models, caplog):

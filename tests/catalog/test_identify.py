@@ -25,6 +25,7 @@ def with_input(shapes, channels):
 
 SD2 = {**without(SD1, "cond_stage_model."), "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight": (6, 2)}
 
+LABELS = "model.diffusion_model.label_emb.0.0.weight"
 FAMILIES = [
     ("sd1", SD1),
     ("sd1", {**without(SD1, "cond_stage_model."), "cond_stage_model.transformer.embeddings.token_embedding.weight": (2, 2)}),
@@ -38,7 +39,18 @@ FAMILIES = [
     ("sd2-depth", {**SD2, "depth_model.model.pretrained.act_postprocess3.0.project.0.bias": (2,)}),
     ("sdxl", SDXL),
     ("sdxl-inpaint", with_input(SDXL, 9)),
-    ("sdxl-refiner", {**without(SD1, "cond_stage_model."), "conditioner.embedders.0.model.ln_final.weight": (2,)}),
+    ("sdxl-ip2p", with_input(SDXL, 8)),
+    ("unknown", with_input(SDXL, 5)),
+    ("sdxl", {**SDXL, "model.diffusion_model.middle_block.1.transformer_blocks.0.norm1.weight": (2,)}),
+    ("sdxl-pruned", {**SDXL, "model.diffusion_model.middle_block.0.in_layers.0.weight": (2,)}),
+    ("sdxl-part", {**without(SD1, "cond_stage_model."), LABELS: (2, 2)}),
+    ("sdxl-refiner", {**without(SD1, "cond_stage_model."), LABELS: (2, 2), "conditioner.embedders.0.model.ln_final.weight": (2,)}),
+    ("sd2", {**without(SD1, "cond_stage_model."), "conditioner.embedders.0.model.ln_final.weight": (2,)}),
+    ("flux", {"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (2, 2)}),
+    ("flux", {"double_blocks.0.img_attn.qkv.weight": (2, 2)}),
+    ("unclip", {**SD2, "embedder.model.ln_final.weight": (2,)}),
+    ("alt", {**without(SD1, "cond_stage_model."), "cond_stage_model.roberta.embeddings.word_embeddings.weight": (2, 2)}),
+    ("svd", {**SD1, "model.diffusion_model.input_blocks.1.0.time_stack.in_layers.0.weight": (2,)}),
     ("sd3", {"model.diffusion_model.x_embedder.proj.weight": (2, 2)}),
     ("vae", VAE),
     ("vae", {f"first_stage_model.{name}": shape for name, shape in VAE.items()}),

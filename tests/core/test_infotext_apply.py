@@ -139,8 +139,8 @@ def test_a_value_that_is_wrong_is_reported_and_not_applied(pair, names):
 
 
 def test_pairs_without_meaning_here_are_named():
-    pasted = paste(line("Refiner: xl", "Civitai resources: x", "Lora hashes: x", "Version: v1.10.1", "User: me", "TI hashes: y"))
-    assert pasted.unknown == {"Refiner": "xl", "Civitai resources": "x"}
+    pasted = paste(line("Denoising flavour: 1", "Civitai resources: x", "Lora hashes: x", "Version: v1.10.1", "User: me", "TI hashes: y"))
+    assert pasted.unknown == {"Denoising flavour": "1", "Civitai resources": "x"}
 
 
 @pytest.mark.parametrize(

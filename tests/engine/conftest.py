@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,14 @@ from diffusers import AutoencoderKL
 from PIL.Image import Image
 from transformers import CLIPTokenizer
 
-from tests.engine.studio import Studio
+from tests.engine.scenes import Begin
+from tests.engine.studio import Studio, work_for
 from tests.engine.tiny_models import LoneVae, TinyModel, TinyShape, make_checkpoint, make_vae
+from webui.core.ports import Work
 from webui.engine.device import Device
 from webui.engine.tokenizer import build_tokenizer
 from webui.engine.vae import decode_picture
+from webui.jobs.inputs import InputPictures
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,6 +61,24 @@ def deep(models: Path) -> TinyModel:
 
 
 @pytest.fixture(scope="session")
+def inpainting(models: Path) -> TinyModel:
+    """A UNet that also sees the mask and what is left of the picture."""
+    return make_checkpoint(models / "inpainting.safetensors", 7, TinyShape(in_channels=9))
+
+
+@pytest.fixture(scope="session")
+def seeing_depth(models: Path) -> TinyModel:
+    """A UNet that also sees the depth."""
+    return make_checkpoint(models / "depth.safetensors", 8, TinyShape(in_channels=5))
+
+
+@pytest.fixture(scope="session")
+def editing(models: Path) -> TinyModel:
+    """A UNet that also sees the picture, as instruct-pix2pix."""
+    return make_checkpoint(models / "edit.safetensors", 9, TinyShape(in_channels=8))
+
+
+@pytest.fixture(scope="session")
 def headless(models: Path) -> TinyModel:
     """One that says nothing about its attention heads, so that it has SD 1.x's eight."""
     return make_checkpoint(models / "headless.safetensors", 5, TinyShape(heads=8, says_heads=False))
@@ -91,6 +114,27 @@ def deterministic_studio(cpu: Device, tokenizer: CLIPTokenizer) -> Iterator[Stud
     """A device loop that gives every picture passes of its own."""
     with closing(Studio(cpu, tokenizer, deterministic=True)) as opened:
         yield opened
+
+
+@pytest.fixture
+def begin(tmp_path: Path, tiny: TinyModel) -> Begin:
+    """A job from pictures: work_for, with the pictures themselves as `init` (one, several or none), `mask` and `depth`."""
+    inputs = InputPictures(tmp_path)
+
+    def begin(
+        init: Image | list[Image] | None,
+        mask: Image | None = None,
+        *,
+        depth: Image | None = None,
+        model: TinyModel = tiny,
+        **wishes: Any,
+    ) -> Work:
+        names = [inputs.add(one) for one in (init if isinstance(init, list) else [init] if init else [])]
+        named = {"init_images": tuple(names), "mask": inputs.add(mask) if mask else "", "depth_map": inputs.add(depth) if depth else ""}
+        work = work_for(model.path, **named, **wishes)
+        return replace(work, pictures=inputs.files_of(work.request))
+
+    return begin
 
 
 @pytest.fixture

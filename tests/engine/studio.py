@@ -18,6 +18,8 @@ from webui.core.events import TERMINAL, Drawn, EngineEvent, Finished
 from webui.core.ports import Work
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
+from webui.engine.annotators import Annotators
+from webui.engine.control_pictures import control_pictures
 from webui.engine.device import Device
 from webui.engine.device_loop import DeviceLoop, Run
 from webui.engine.generate import Story, Tools, generate
@@ -48,11 +50,14 @@ class Studio:
     def __init__(self, device: Device, tokenizer: CLIPTokenizer, *, deterministic: bool = False) -> None:
         self.pipelines = PipelineManager(device, GIGABYTE)
         self.loop = DeviceLoop(self.pipelines, deterministic=deterministic)
+        self.annotators = Annotators(Path("nowhere"), device.torch)
         self._tokenizer = tokenizer
 
     def submit(self, work: Work, begin: Callable[[Pipeline], Story] | None = None) -> Run:
         """Hand a job in."""
-        run = Run(work, queue.SimpleQueue(), begin or (lambda pipeline: generate(work, self.tools(pipeline))))
+        followed = {(one.unit, one.source): one for one in control_pictures(work, self.annotators.annotate)}
+        tools = lambda pipeline: replace(self.tools(pipeline), control_pictures=followed)  # noqa: E731
+        run = Run(work, queue.SimpleQueue(), begin or (lambda pipeline: generate(work, tools(pipeline))))
         self.loop.submit(run)
         return run
 

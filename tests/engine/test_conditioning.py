@@ -12,7 +12,9 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.engine.tiny_models import TinyModel
-from webui.engine.conditioning import Chunk, Coding, chunk_prompt, count_tokens, encode_clip, encode_texts, uses_emphasis
+from webui.engine.conditioning import Chunk, Coding, chunk_prompt, count_tokens, encode_texts, uses_emphasis
+from webui.engine.families.sd1 import SD1
+from webui.engine.text_encoders import read_text
 from webui.engine.tokenizer import COMMA, END, START
 
 CAT = 2368
@@ -39,7 +41,9 @@ def encoder(tiny: TinyModel) -> CLIPTextModel:
 
 def encode(encoder: CLIPTextModel, *texts: list[Chunk], clip_skip: int = 1, emphasis: str = "Original") -> torch.Tensor:
     with torch.no_grad():
-        return encode_texts(partial(encode_clip, encoder), texts, Coding(clip_skip=clip_skip, emphasis=emphasis))
+        return encode_texts(
+            [partial(read_text, encoder, SD1.texts[0].reading, 0)], texts, Coding(clip_skip=clip_skip, emphasis=emphasis)
+        ).context
 
 
 def test_a_chunk_is_padded_to_77_with_the_end_mark() -> None:
@@ -214,6 +218,10 @@ class Word:
     name: str
     token: int
     vectors: torch.Tensor
+
+    def of_encoder(self, place: int) -> torch.Tensor:
+        """The same for every text encoder."""
+        return self.vectors
 
     def find(self, tokens: Sequence[int], at: int) -> tuple[Word, int] | None:
         return (self, 1) if tokens[at] == self.token else None

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from webui.engine.adaptation import NO_CHANGE, AdaptationTimeline
-from webui.engine.denoiser import Denoiser, Guided, UNetCall
+from webui.engine.denoiser import Denoiser, Guided
 from webui.engine.guidance import ClassifierFree, NegativeMinimumSigma
 from webui.engine.noise_levels import EpsPrediction, scaled_linear
 from webui.engine.prompts import Conditioning
+from webui.engine.rows import UNetCall
 from webui.engine.samplers import Denoise
 from webui.engine.timeline import Timeline
 

@@ -15,10 +15,10 @@ from tests.engine.studio import Studio, events_of, pictures, work_for
 from tests.engine.tiny_models import TinyModel
 from webui.core.events import Cancelled, Drawn, Failed, Finished, ModelLoading, Progress, Remark
 from webui.engine import device_loop
-from webui.engine.denoiser import Rows, UNetCall
 from webui.engine.device_loop import Run
 from webui.engine.generate import Story
 from webui.engine.pipeline_manager import Pipeline, PipelineSpec
+from webui.engine.rows import Rows, UNetCall
 
 Watch = Callable[[torch.Tensor], None]
 

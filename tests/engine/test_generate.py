@@ -20,12 +20,12 @@ from tests.engine.tiny_models import TinyModel
 from webui.core.events import Drawn, EngineEvent, Failed, Preview, Progress, Remark
 from webui.core.ports import NetworkFile, Work
 from webui.core.samplers import SAMPLERS
-from webui.engine.denoiser import UNetCall
 from webui.engine.device import Device
 from webui.engine.generate import SkipBatch, Story, Tools, generate
 from webui.engine.noise import NoiseSource, PictureNoise, PictureSeed
 from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
 from webui.engine.prompts import lora_hashes
+from webui.engine.rows import UNetCall
 from webui.engine.tokenizer import build_tokenizer
 
 
@@ -230,7 +230,7 @@ def test_a_prompt_that_changes_is_encoded_once_and_never_again_for_another_seed(
 ) -> None:
     tools = Tools(pipeline, tokenizer, lambda: None)
     asked: list[torch.Tensor] = []
-    hook = pipeline.text_encoder.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0]))
+    hook = pipeline.text_encoders[0].register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0]))
     try:
         for seed in (1, 2):
             tell(generate(work_for(tiny.path, prompt="a [cat|dog]", steps=8, seed=seed, batch_count=2), tools), pipeline)

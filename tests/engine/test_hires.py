@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.engine.studio import Studio, pictures, work_for
+from tests.engine.studio import Studio, events_of, pictures, work_for
 from tests.engine.tiny_models import TinyModel
+from tests.engine.upscaler_files import nearest_weights, save
 from webui.core.errors import InvalidRequest
 from webui.core.events import Drawn, Progress
 from webui.core.hires_size import HiresSize
-from webui.core.request import HIRES_UPSCALERS, GenerationRequest, read_request
-from webui.engine.hires import LATENT_UPSCALERS, PICTURE_FILTERS, hires_pairs
+from webui.core.request import GenerationRequest, read_request
+from webui.core.upscalers import LATENT_UPSCALERS, OWN_UPSCALERS, Upscaler
+from webui.engine.device import Device
+from webui.engine.generate import SkipBatch, Story, generate
+from webui.engine.hires import LATENT_UPSCALERS as WAYS
+from webui.engine.hires import hires_pairs
+from webui.engine.image_models import ImageModels
+from webui.engine.pipeline_manager import Pipeline
+from webui.engine.rows import UNetCall
+from webui.engine.upscale import FILTERS
 
 HIRES = {"enable_hr": True, "denoising_strength": 0.6}
 
@@ -33,14 +45,49 @@ def test_the_size_of_the_second_pass_is_a1111s(wishes: dict[str, object], target
 
 
 def test_every_upscaler_that_can_be_asked_for_is_there() -> None:
-    assert set(HIRES_UPSCALERS) == {*LATENT_UPSCALERS, *PICTURE_FILTERS}
+    assert tuple(WAYS) == LATENT_UPSCALERS
+    assert tuple(FILTERS) == OWN_UPSCALERS
 
 
-@pytest.mark.parametrize("upscaler", HIRES_UPSCALERS)
+@pytest.mark.parametrize("upscaler", [*LATENT_UPSCALERS, *OWN_UPSCALERS])
 def test_every_upscaler_draws_the_larger_picture(studio: Studio, tiny: TinyModel, upscaler: str) -> None:
     picture = studio.pictures(work_for(tiny.path, hr_upscaler=upscaler, hr_second_pass_steps=2, **HIRES))[0]
     assert picture.shape == (128, 128, 3)
     assert picture.std() > 5
+
+
+def test_a_file_enlarges_the_first_pass_and_other_jobs_go_on_meanwhile(
+    studio: Studio, cpu: Device, tiny: TinyModel, tmp_path: Path
+) -> None:
+    upscaler = Upscaler("twice", save(tmp_path / "twice.safetensors", nearest_weights()), "ESRGAN")
+    wishes = {"hr_upscaler": "twice", "hr_second_pass_steps": 1, "ESRGAN_tile": 16, **HIRES}
+    work = replace(work_for(tiny.path, **wishes), upscalers={"twice": upscaler})
+    images = ImageModels(cpu, tmp_path)
+    run = studio.submit(work, lambda pipeline: generate(work, replace(studio.tools(pipeline), images=images)))
+    by_file = pictures(events_of(run))[0]
+    nearest = studio.pictures(work_for(tiny.path, **wishes | {"hr_upscaler": "Nearest"}))[0]
+    assert np.array_equal(by_file, nearest)
+
+
+def test_skipping_while_it_is_enlarged_leaves_the_first_passs_picture(studio: Studio, cpu: Device, tiny: TinyModel, tmp_path: Path) -> None:
+    upscaler = Upscaler("twice", save(tmp_path / "twice.safetensors", nearest_weights()), "ESRGAN")
+    work = replace(work_for(tiny.path, hr_upscaler="twice", ESRGAN_tile=16, **HIRES), upscalers={"twice": upscaler})
+
+    def begin(pipeline: Pipeline) -> Story:
+        story = generate(work, replace(studio.tools(pipeline), images=ImageModels(cpu, tmp_path)))
+        item = next(story)
+        while True:
+            if isinstance(item, UNetCall) and not item.rows:
+                item = story.throw(SkipBatch())
+                continue
+            answer = yield item
+            try:
+                item = next(story) if answer is None else story.send(answer)
+            except StopIteration:
+                return
+
+    drawn = pictures(events_of(studio.submit(work, begin)))[0]
+    assert drawn.shape == (64, 64, 3)
 
 
 def test_both_sides_given_are_met_exactly(studio: Studio, tiny: TinyModel) -> None:

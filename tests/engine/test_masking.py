@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from webui.core.request import RESIZE_MODES
+from webui.core.request_parts.picture import RESIZE_MODES
 from webui.engine.masking import CROP, FILL, Overlay, blur, crop_around, doubled, fill_masked, flatten, overlay_of, read_mask, resize
 
 

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
+from tests.engine.scenes import Begin, encoded, euler, left_half, scene
 from tests.engine.studio import Studio, pictures, work_for
 from tests.engine.tiny_models import TinyModel
 from webui.core.events import Drawn, Failed, Remark
-from webui.core.ports import Work
-from webui.core.request import MASKED_CONTENTS, RESIZE_MODES
+from webui.core.request_parts.picture import MASKED_CONTENTS, RESIZE_MODES
 from webui.engine.tokenizer import build_tokenizer
-from webui.engine.vae import encode_picture
-from webui.jobs.inputs import InputPictures
-
-Begin = Callable[..., Work]
-
-
-@pytest.fixture
-def begin(tmp_path: Path, tiny: TinyModel) -> Begin:
-    """A job from pictures: work_for, with the pictures themselves as `init` (one or several) and `mask`."""
-    inputs = InputPictures(tmp_path)
-
-    def begin(init: Image.Image | list[Image.Image], mask: Image.Image | None = None, **wishes: Any) -> Work:
-        names = [inputs.add(one) for one in (init if isinstance(init, list) else [init])]
-        work = work_for(tiny.path, init_images=tuple(names), mask=inputs.add(mask) if mask else "", **wishes)
-        return replace(work, pictures=inputs.files_of(work.request))
-
-    return begin
-
-
-def scene(width: int = 64, height: int = 64, seed: int = 1) -> Image.Image:
-    """Smooth colours."""
-    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def left_half(width: int = 64, height: int = 64) -> Image.Image:
-    """White on the left."""
-    mask = Image.new("L", (width, height))
-    mask.paste(255, (0, 0, width // 2, height))
-    return mask
-
-
-def euler(model: TinyModel) -> EulerDiscreteScheduler:
-    return EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="linspace", steps_offset=1,
-        prediction_type=model.shape.prediction,
-    )  # fmt: skip
 
 
 def pipe_of(model: TinyModel) -> StableDiffusionImg2ImgPipeline:
@@ -70,11 +29,6 @@ def pipe_of(model: TinyModel) -> StableDiffusionImg2ImgPipeline:
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def encoded(model: TinyModel, image: Image.Image) -> torch.Tensor:
-    with torch.inference_mode():
-        return encode_picture(model.vae, image)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from webui.engine.families.layout import UNET, VAE
 from webui.engine.families.ldm_layout import unet_name, vae_name
-from webui.engine.families.sd1 import TEXT, UNET, VAE
+from webui.engine.families.sd1 import TEXT
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class TinyShape:
     vae_channels: tuple[int, ...] = (16, 16, 16, 32)
     prediction: str = "epsilon"
     says_heads: bool = True
+    in_channels: int = 4
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -75,7 +77,7 @@ def make_vae(path: Path, seed: int) -> LoneVae:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         vae = _build_vae(TinyShape())
-    save_file(_vae_tensors(vae, ""), path, {"norm_num_groups_vae": "8"})
+    save_file(vae_tensors(vae, ""), path, {"norm_num_groups_vae": "8"})
     return LoneVae(path, vae)
 
 
@@ -87,7 +89,7 @@ def checkpoint_tensors(model: TinyModel) -> dict[str, torch.Tensor]:
         UNET + unet_name(name, layers=shape.layers, up_attention=up_attention): weight for name, weight in model.unet.state_dict().items()
     }
     text = {TEXT[0] + name: weight for name, weight in model.text_encoder.state_dict().items()}
-    return {name: weight.contiguous() for name, weight in {**unet, **_vae_tensors(model.vae, VAE), **text}.items()}
+    return {name: weight.contiguous() for name, weight in {**unet, **vae_tensors(model.vae, VAE), **text}.items()}
 
 
 def rewrite(source: Path, target: Path, *, changes: Mapping[str, torch.Tensor | None], metadata: Mapping[str, str | None]) -> Path:
@@ -105,6 +107,7 @@ def rewrite(source: Path, target: Path, *, changes: Mapping[str, torch.Tensor | 
 
 def _build_unet(shape: TinyShape) -> UNet2DConditionModel:
     unet = UNet2DConditionModel(
+        in_channels=shape.in_channels,
         block_out_channels=shape.channels,
         layers_per_block=shape.layers,
         cross_attention_dim=shape.width,
@@ -145,7 +148,8 @@ def _build_text_encoder(shape: TinyShape) -> CLIPTextModel:
     return encoder.eval()
 
 
-def _vae_tensors(vae: AutoencoderKL, prefix: str) -> dict[str, torch.Tensor]:
+def vae_tensors(vae: AutoencoderKL, prefix: str) -> dict[str, torch.Tensor]:
+    """A VAE's tensors under their names in the original layout."""
     levels = len(vae.config["block_out_channels"])
     tensors = {}
     for name, weight in vae.state_dict().items():

@@ -10,7 +10,10 @@ from pathlib import Path
 from tests.fake_engine import FakeEngine
 from tests.jobs.stand_ins import NotingHooks, OneModelCatalog
 from webui.core.paths import standard_paths
+from webui.core.prompt_preparation import PromptPreparation
 from webui.core.result import GenerationResult, Picture
+from webui.core.styles import StyleStore
+from webui.core.wildcards import Wildcards
 from webui.jobs.outputs import Outputs
 from webui.jobs.queue import JobQueue
 
@@ -19,6 +22,7 @@ class FileHooks(NotingHooks):
     """Appends a line for each picture and each finished job; one write each, so that programs do not mix theirs."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def picture_saved(self, picture: Picture) -> None:
@@ -33,7 +37,8 @@ def main(data: Path, step_seconds: float, started: Connection) -> None:
     paths = standard_paths(data)
     database = paths.state / "queue.sqlite"
     outputs = Outputs(paths, database)
-    queue = JobQueue(database, FakeEngine(step_seconds), outputs, OneModelCatalog(), FileHooks(data / "heard.txt"), workers=3)
+    prompts = PromptPreparation(StyleStore((paths.styles,)), Wildcards(paths.wildcards))
+    queue = JobQueue(database, FakeEngine(step_seconds), outputs, OneModelCatalog(), FileHooks(data / "heard.txt"), prompts, workers=3)
     started.send("started")
     queue.start()
     while any(job.state in ("queued", "running") for job in queue.jobs()):

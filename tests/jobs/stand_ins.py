@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.fake_engine import FakeEngine
 from webui.catalog.catalog import Checkpoint, ModelFile
 from webui.catalog.identify import Identity
+from webui.catalog.upscalers import Upscalers
 from webui.core.errors import UnknownName
 from webui.core.events import EngineEvent, Progress
 from webui.core.paths import Paths, standard_paths
 from webui.core.ports import Work
+from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
+from webui.core.scripts import Script
 from webui.core.settings import Settings
+from webui.core.styles import StyleStore
+from webui.core.upscalers import FaceFiles
+from webui.core.wildcards import Wildcards
 from webui.jobs.job import Job
 from webui.jobs.outputs import Outputs
 from webui.jobs.queue import JobQueue
@@ -27,6 +33,10 @@ HASH = "0123456789abcdef" * 4
 class OneModelCatalog:
     """Knows tiny.safetensors, and no VAE but its own."""
 
+    def depth_model(self) -> Path | None:
+        """None."""
+        return None
+
     def find_checkpoint(self, name: str, *, closest: bool = True) -> Checkpoint:
         if name not in ("", "tiny.safetensors"):
             raise UnknownName("checkpoint", name, ["tiny.safetensors"])
@@ -34,6 +44,11 @@ class OneModelCatalog:
 
     def find_vae(self, setting: str, checkpoint: Checkpoint) -> ModelFile | None:
         return None
+
+    upscalers = Upscalers()
+
+    def face_files(self, names: Sequence[str]) -> FaceFiles | None:
+        return self.upscalers.face_files(names, Path("/models"))
 
     def embeddings(self) -> tuple[ModelFile, ...]:
         return ()
@@ -48,6 +63,13 @@ class NotingHooks:
     def __init__(self) -> None:
         self.saved: list[Picture] = []
         self.finished: list[tuple[str, GenerationResult]] = []
+        self.known_scripts: tuple[Script, ...] = ()
+
+    def scripts(self) -> tuple[Script, ...]:
+        return self.known_scripts
+
+    def find_script(self, title: str) -> Script:
+        return next(script for script in self.known_scripts if script.title == title)
 
     def change_request(self, request: GenerationRequest) -> GenerationRequest:
         return request
@@ -68,7 +90,10 @@ class House:
         self.engine = engine or FakeEngine()
         self.hooks = NotingHooks()
         self.outputs = Outputs(self.paths, self.database)
-        self.queue = JobQueue(self.database, self.engine, self.outputs, OneModelCatalog(), self.hooks, workers=workers, limit=limit)
+        prompts = PromptPreparation(StyleStore((self.paths.styles,)), Wildcards(self.paths.wildcards))
+        self.queue = JobQueue(
+            self.database, self.engine, self.outputs, OneModelCatalog(), self.hooks, prompts, workers=workers, limit=limit
+        )
         if start:
             self.queue.start()
 

@@ -6,10 +6,12 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from PIL.Image import Image
 from playwright.sync_api import Page, expect
 
 from tests.fake_engine import FakeEngine
 from webui.app import App
+from webui.core.images import encode_png
 from webui.core.request import GenerationRequest
 
 PROMPT = "#txt2img_prompt textarea"
@@ -91,3 +93,22 @@ def picture_file(site: Site, prompt: str, **changes: Any) -> bytes:
     job = site.app.submit(request, source="api")
     job.wait(20)
     return job.pictures[0].path.read_bytes()
+
+
+def open_tab(page: Page, tab: str) -> None:
+    """Go to a generation tab, and wait until it is made."""
+    page.get_by_role("tab", name=tab, exact=True).click()
+    expect(page.locator(f"#{tab}_generate")).to_be_visible()
+    page.wait_for_function("(tab) => window.webui.tab(tab).overrides && window.webui.tab(tab).results", arg=tab)
+
+
+def choose_picture(page: Page, tab: str, picture: Image, *, element: str = "image") -> None:
+    """Choose a picture in a tab's editor, and wait until it is there."""
+    file = {"name": "picture.png", "mimeType": "image/png", "buffer": encode_png(picture, {})}
+    page.locator(f"#{tab}_{element} .picture-file").set_input_files(file)
+    expect(page.locator(f"#{tab}_{element} .canvas-facts")).to_have_text(f"{picture.width} × {picture.height}")
+
+
+def result(page: Page, tab: str, says: str = "1 picture ·", *, seconds: float = 60) -> None:
+    """Wait until a tab's panel tells the end of what it follows."""
+    expect(page.locator(f"#html_log_{tab}")).to_contain_text(says, timeout=seconds * 1000)

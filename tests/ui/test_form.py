@@ -70,14 +70,14 @@ def test_a_form_is_read_for_comparison_as_far_as_it_is_right() -> None:
 
 def test_what_a_browser_kept_comes_back() -> None:
     kept = {"prompt": "a cat", "seed": 7, "extra": True, "styles": ["Photo"], "overrides": {"settings": {"tiling": True}, "request": {}}}
-    values, job = read_stored({"fields": kept, "job": "abc"}, ["prompt", "seed"])
+    values, jobs = read_stored({"fields": kept, "jobs": ["abc"]}, ["prompt", "seed"])
     assert values == {**kept, "seed": "7"}
-    assert job == "abc"
+    assert jobs == ("abc",)
 
 
 @pytest.mark.parametrize("stored", [None, "x", [], {"fields": []}, {"job": "abc"}])
 def test_a_memory_of_another_shape_counts_as_nothing(stored: Any) -> None:
-    assert read_stored(stored, ["prompt"]) == ({}, None)
+    assert read_stored(stored, ["prompt"]) == ({}, ())
 
 
 def test_a_memory_with_what_no_page_may_set_loses_only_that() -> None:

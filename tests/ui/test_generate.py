@@ -115,16 +115,16 @@ def test_previews_are_made_only_for_a_page_that_somebody_sees(fake_app: App) -> 
 
 
 def test_a_page_opens_on_its_own_unfinished_job_else_the_running_else_the_last(fake_app: App) -> None:
-    assert job_to_show(fake_app, None) is None
+    assert job_to_show(fake_app, [])["job"] is None
     ended = fake_app.submit(request(), source="ui")
     ended.wait(20)
     fake_app.submit(request(), source="api").wait(20)
-    assert job_to_show(fake_app, None) == ended.id
+    assert job_to_show(fake_app, [])["job"] == ended.id
     fake_app.queue.pause()
     mine, newest = (fake_app.submit(request(), source="ui") for _ in range(2))
-    assert job_to_show(fake_app, None) == newest.id
-    assert job_to_show(fake_app, mine.id) == mine.id
-    assert job_to_show(fake_app, ended.id) == newest.id
+    assert job_to_show(fake_app, [])["job"] == newest.id
+    assert job_to_show(fake_app, [mine.id])["job"] == mine.id
+    assert job_to_show(fake_app, [ended.id])["job"] == newest.id
 
 
 def test_a_preview_is_sent_whole_and_small() -> None:

@@ -27,7 +27,10 @@ from tests.ui.person import (
     set_number,
 )
 from webui.core.parameters import parameters_of
-from webui.core.request import OF_A_PICTURE, GenerationRequest
+from webui.core.request import GenerationRequest
+from webui.core.request_parts.depth import DepthParameters
+from webui.core.request_parts.inpaint import InpaintParameters
+from webui.core.request_parts.picture import PictureParameters
 from webui.ui.fields import element_id
 
 pytestmark = pytest.mark.browser
@@ -219,7 +222,7 @@ def test_a_picture_whose_file_is_gone_is_told(page: Page, browser: Browser, site
     picture.path.unlink()
     other = browser.new_page()
     other.goto(site.address)
-    expect(other.locator(".results .hint")).to_contain_text("cannot be loaded")
+    expect(other.locator(".results .hint").first).to_contain_text("cannot be loaded", timeout=20_000)
     expect(other.locator(STAGE_PICTURE)).to_be_hidden()
     other.close()
 
@@ -264,12 +267,17 @@ def test_generating_before_the_form_is_restored_uses_the_checkpoints_own_size(br
 
 
 def test_the_sliders_offer_the_declared_ranges(page: Page) -> None:
-    declared = parameters_of(GenerationRequest)
+    of_a_picture = {*PictureParameters.model_fields, *InpaintParameters.model_fields, *DepthParameters.model_fields} - {
+        "denoising_strength"
+    }
+    set_by_jobs = {"script_pictures"}
     sliders = {
-        name: one for name, one in declared.items() if one.slider and one.step and one.default is not None and name not in OF_A_PICTURE
+        name: one
+        for name, one in parameters_of(GenerationRequest).items()
+        if one.slider and one.step and one.default is not None and name not in of_a_picture | set_by_jobs
     }
     assert {"steps", "cfg_scale", "cfg_rescale", "width", "subseed_strength", "seed_resize_from_w"} < set(sliders)
-    for section, slider in (("guidance", "cfg_rescale"), ("hr", "hr_resize_y")):
+    for section, slider in (("guidance", "cfg_rescale"), ("hr", "hr_resize_y"), ("refiner", "refiner_switch_at")):
         page.click(f"#txt2img_{section} > button")
         page.wait_for_selector(f"#txt2img_{slider} input[type=range]")
     for name, one in sliders.items():

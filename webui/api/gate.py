@@ -75,9 +75,9 @@ def area_of(path: str) -> Area:
     if path == "/internal/ping":
         return Area.OPEN
     first = path.split("/", 2)[1] if path.startswith("/") else ""
-    if first in ("sdapi", "docs", "openapi.json"):
+    if first in ("sdapi", "controlnet", "docs", "openapi.json"):
         return Area.API
-    return Area.SHARED if first in ("pictures", "internal") else Area.PAGES
+    return Area.SHARED if first in ("pictures", "inputs", "internal") else Area.PAGES
 
 
 class Gate:

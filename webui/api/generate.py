@@ -10,10 +10,12 @@ from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from webui.api.control_units import read_units, shows_map
 from webui.api.errors import failure_response
 from webui.api.options import store_settings
 from webui.api.pictures import read_picture
 from webui.api.schemas import DrawRequest, Img2ImgRequest, ProgressResponse, Txt2ImgRequest, Txt2ImgResponse
+from webui.api.scripts import add_script
 from webui.api.translate import (
     ModelFacts,
     fill_from_infotext,
@@ -26,7 +28,7 @@ from webui.api.translate import (
 )
 from webui.app import App, Job
 from webui.core.errors import WebuiError
-from webui.core.events import Failed, ModelLoading, Preview, Progress
+from webui.core.events import ControlReady, Failed, ModelLoading, Preview, Progress
 from webui.core.images import encode_png, image_to_base64
 from webui.core.request import GenerationRequest
 
@@ -90,8 +92,11 @@ class Generation:
 
     def _submit(self, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> Job:
         request, overrides = read(), read_overrides(wire)
+        if units := read_units(wire.alwayson_scripts, self._app.queue.inputs.add):
+            request = request.changed(control_units=units)
         if wire.infotext:
             request, overrides = fill_from_infotext(wire, request, overrides, self._app.read_paste(wire.infotext))
+        request = add_script(self._app, wire, request)
         job = self._app.submit(
             request,
             overrides=overrides,
@@ -107,17 +112,27 @@ class Generation:
     def _answer(self, wire: DrawRequest, job: Job) -> JSONResponse:
         result = job.result or job.result_after(0.0)
         images = [image_to_base64(read_picture(picture)) for picture in result.pictures] if wire.send_images else []
+        if wire.send_images:
+            images += self._control_maps(wire, job)
         info = write_info(wire, result, job.settings, self._facts(job), job.started_at or job.created_at)
         return JSONResponse({"images": images, "parameters": _echo(wire), "info": info})
 
+    def _control_maps(self, wire: DrawRequest, job: Job) -> list[str]:
+        """What the ControlNet units followed, which that extension's clients find behind the pictures."""
+        if self._app.settings.snapshot().control_net_no_detectmap:
+            return []
+        shown = [event for event in job.log.all(ControlReady) if shows_map(wire.alwayson_scripts, event.unit)]
+        return [image_to_base64(self._app.queue.inputs.read(event.picture)) for event in shown]
+
     def _facts(self, job: Job) -> ModelFacts:
         """The files that drew, as far as they are still there."""
-        catalog = self._app.catalog
+        catalog, request = self._app.catalog, job.request
+        assert isinstance(request, GenerationRequest)
         try:
-            checkpoint = catalog.find_checkpoint(job.request.checkpoint)
-            vae = catalog.find_vae(job.request.vae, checkpoint)
+            checkpoint = catalog.find_checkpoint(request.checkpoint)
+            vae = catalog.find_vae(request.vae, checkpoint)
         except WebuiError:
-            return ModelFacts(PurePosixPath(job.request.checkpoint).stem, None, None, None)
+            return ModelFacts(PurePosixPath(request.checkpoint).stem, None, None, None)
         vae_hash = catalog.known_sha256(vae) if vae else None
         return ModelFacts(checkpoint.stem, _short(catalog.known_sha256(checkpoint)), vae.path.name if vae else None, _short(vae_hash))
 

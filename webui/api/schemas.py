@@ -52,7 +52,7 @@ class _Handling(BaseModel):
     force_task_id: str | None = None
     sampler_index: str = "Euler"
     script_name: str | None = None
-    script_args: list[Any] = Field(default_factory=list)
+    script_args: list[Any] | dict[str, Any] = Field(default_factory=list)
     send_images: bool = True
     save_images: bool = False
     alwayson_scripts: dict[str, Any] = Field(default_factory=dict)
@@ -127,6 +127,95 @@ class Txt2ImgResponse(BaseModel):
     info: str
 
 
+class ExtrasOptions(BaseModel):
+    """What to do with pictures. Unknown keys are ignored; null means the default."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    resize_mode: int = 0
+    show_extras_results: bool = True
+    gfpgan_visibility: float = 0
+    codeformer_visibility: float = 0
+    codeformer_weight: float = 0
+    upscaling_resize: float = 2
+    upscaling_resize_w: int = 512
+    upscaling_resize_h: int = 512
+    upscaling_crop: bool = True
+    upscaler_1: str = "None"
+    upscaler_2: str = "None"
+    extras_upscaler_2_visibility: float = 0
+    upscale_first: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_default(cls, values: Any) -> Any:
+        return {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
+class ExtrasSingleRequest(ExtrasOptions):
+    """What /sdapi/v1/extra-single-image accepts.  image: base64 of a picture file."""
+
+    image: str = ""
+
+
+class ExtrasFile(BaseModel):
+    """One picture of a batch.  data: base64 of a picture file."""
+
+    data: str
+    name: str = ""
+
+
+class ExtrasBatchRequest(ExtrasOptions):
+    """What /sdapi/v1/extra-batch-images accepts."""
+
+    imageList: list[ExtrasFile]
+
+
+class ExtrasSingleResponse(BaseModel):
+    """html_info: what was done, as HTML.   image: base64 of a PNG."""
+
+    html_info: str
+    image: str
+
+
+class ExtrasBatchResponse(BaseModel):
+    """As ExtrasSingleResponse; html_info is the last picture's."""
+
+    html_info: str
+    images: list[str]
+
+
+class UpscalerItem(BaseModel):
+    """One upscaler.  model_*: null for those that need no file."""
+
+    name: str
+    model_name: str | None
+    model_path: str | None
+    model_url: str | None = None
+    scale: float | None = 4
+
+
+class NamedItem(BaseModel):
+    """Something that has a name and nothing else to tell."""
+
+    name: str
+
+
+class FaceRestorerItem(BaseModel):
+    """One face restorer.  cmd_dir: the folder of its file, null where there is none."""
+
+    name: str
+    cmd_dir: str | None
+
+
+class RealesrganItem(BaseModel):
+    """One file for Real-ESRGAN."""
+
+    name: str
+    path: str | None
+    scale: int | None
+
+
 class PngInfoRequest(BaseModel):
     """What /sdapi/v1/png-info accepts.  image: base64 of a picture file."""
 
@@ -199,6 +288,33 @@ class SDVaeItem(BaseModel):
 
     model_name: str
     filename: str
+
+
+class ScriptsList(BaseModel):
+    """Names of scripts, in small letters."""
+
+    txt2img: list[str]
+    img2img: list[str]
+
+
+class ScriptArgument(BaseModel):
+    """One of a script's arguments; one without a label says nothing."""
+
+    label: str | None = None
+    value: Any | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: list[str] | None = None
+
+
+class ScriptInfo(BaseModel):
+    """One script of a tab."""
+
+    name: str
+    is_alwayson: bool
+    is_img2img: bool
+    args: list[ScriptArgument]
 
 
 class MemoryResponse(BaseModel):

@@ -15,16 +15,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webui import __version__
 from webui.api.access import session_key
+from webui.api.controlnet import ControlNetRoutes
 from webui.api.docs import add_docs
 from webui.api.errors import add_error_handlers
+from webui.api.extras import Extras
 from webui.api.gate import Gate, GateRules
 from webui.api.generate import Generation
+from webui.api.inputs import Inputs
 from webui.api.json_body import StrictJsonRoute
 from webui.api.models import Models
 from webui.api.options import Options
 from webui.api.origin import HostRule, OriginRule
 from webui.api.pictures import Pictures
 from webui.api.png_info import PngInfo
+from webui.api.scripts import Scripts
 from webui.api.state import State, ping
 from webui.app import App
 
@@ -102,14 +106,19 @@ def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, obj
     server.add_api_route("/internal/ping", ping, methods=["GET"], tags=["state"])
     add_docs(server)
     Pictures(app).add_routes(server)
+    Inputs(app).add_routes(server)
     if api:
         Generation(app).add_routes(server)
         Models(app).add_routes(server)
+        Extras(app).add_routes(server)
         Options(app).add_routes(server)
         PngInfo().add_routes(server)
+        Scripts(app).add_routes(server)
+        ControlNetRoutes(app).add_routes(server)
         State(app, flags).add_routes(server)
         # Before a page is mounted, whose own answer to unknown paths is of another shape.
-        server.add_api_route("/sdapi/{rest:path}", _no_such_route, methods=list(METHODS), include_in_schema=False)
+        for path in ("/sdapi/{rest:path}", "/controlnet/{rest:path}"):
+            server.add_api_route(path, _no_such_route, methods=list(METHODS), include_in_schema=False)
 
 
 def _no_such_route(rest: str) -> None:

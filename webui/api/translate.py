@@ -12,6 +12,7 @@ from typing import Any
 from PIL.Image import Image
 
 from webui import __version__
+from webui.api.control_units import is_control_script
 from webui.api.schemas import (
     DrawRequest,
     Img2ImgRequest,
@@ -22,15 +23,18 @@ from webui.api.schemas import (
     SchedulerItem,
     Txt2ImgRequest,
 )
+from webui.api.soft_inpainting import is_soft_inpainting, read_soft_inpainting
 from webui.core.errors import InvalidRequest, NotFound, UnknownName
 from webui.core.events import Progress
+from webui.core.extras import JobRequest, as_drawing
 from webui.core.images import decode_base64_image
 from webui.core.infotext import read_infotext
 from webui.core.infotext_apply import Pasted
 from webui.core.infotext_legacy import interpret
 from webui.core.metadata import PictureMetadata
 from webui.core.parameters import parameters_of
-from webui.core.request import INPAINT_AREAS, MASK_MODES, MASKED_CONTENTS, RESIZE_MODES, GenerationRequest, read_request
+from webui.core.request import GenerationRequest, read_request
+from webui.core.request_parts.picture import INPAINT_AREAS, MASK_MODES, MASKED_CONTENTS, RESIZE_MODES
 from webui.core.result import GenerationResult
 from webui.core.samplers import Sampler, Schedule, split_combined_name
 from webui.core.settings import PICTURE_SECTIONS, Settings
@@ -80,6 +84,7 @@ def _hires_values(wire: Txt2ImgRequest) -> dict[str, Any]:
         "denoising_strength": wire.denoising_strength,
         "hr_upscaler": wire.hr_upscaler or "Latent",
         "hr_sampler": "" if sampler == "Use same sampler" else sampler,
+        "hr_checkpoint": "" if wire.hr_checkpoint_name in (None, "Use same checkpoint") else wire.hr_checkpoint_name,
         "hr_schedule": schedule or ("" if wire.hr_scheduler == "Use same scheduler" else wire.hr_scheduler or ""),
         **{name: getattr(wire, name) for name in SAME_NAME_HIRES},
     }
@@ -109,6 +114,8 @@ def read_img2img(wire: Img2ImgRequest, store: Callable[[Image], str]) -> Generat
         "masked_padding": wire.inpaint_full_res_padding,
         "mask_round": wire.mask_round,
         "noise_multiplier": wire.initial_noise_multiplier,
+        **read_soft_inpainting(wire.alwayson_scripts),
+        **({} if wire.image_cfg_scale is None else {"image_cfg_scale": wire.image_cfg_scale}),
         "mask_blur_x": wire.mask_blur_x if wire.mask_blur is None else wire.mask_blur,
         "mask_blur_y": wire.mask_blur_y if wire.mask_blur is None else wire.mask_blur,
     }
@@ -136,11 +143,20 @@ def _common_values(wire: DrawRequest) -> dict[str, Any]:
         "sampler": sampler,
         "schedule": schedule or wire.scheduler or "Automatic",
         "batch_count": wire.n_iter,
+        **_refiner_values(wire),
         # A1111's clients write -1 where none is meant.
         "seed_resize_from_w": max(0, wire.seed_resize_from_w),
         "seed_resize_from_h": max(0, wire.seed_resize_from_h),
         **{name: getattr(wire, name) for name in SAME_NAME},
     }
+
+
+def _refiner_values(wire: DrawRequest) -> dict[str, Any]:
+    """A1111's own page sends "None" for none; a refiner without a moment to switch takes over at once, as there."""
+    if (wire.refiner_checkpoint or "None").lower() == "none":
+        return {}
+    switch_at = 0.01 if wire.refiner_switch_at is None else max(0.01, wire.refiner_switch_at)
+    return {"refiner_checkpoint": wire.refiner_checkpoint, "refiner_switch_at": switch_at}
 
 
 def _validated(values: Mapping[str, Any]) -> GenerationRequest:
@@ -164,6 +180,8 @@ def read_overrides(wire: DrawRequest) -> dict[str, Any]:
             raise UnknownName("setting in override_settings", key, allowed)
     if wire.tiling is not None:
         given = {"tiling": wire.tiling, **given}
+    if wire.restore_faces is not None:
+        given = {"face_restoration": wire.restore_faces, **given}
     return given
 
 
@@ -199,6 +217,7 @@ def read_task_id(wire: DrawRequest) -> str | None:
 def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, model: ModelFacts, began: float) -> str:
     """A1111's `info`: 32 keys in its order, as JSON text.  began: seconds since the epoch."""
     request = result.request
+    assert isinstance(request, GenerationRequest)
     count = request.images
     infotexts = [picture.infotext for picture in result.pictures]
     info = {
@@ -210,6 +229,7 @@ def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, 
         "all_seeds": [request.of_image(index).seed for index in range(count)],
         "subseed": request.subseed,
         "all_subseeds": [request.subseed + index for index in range(count)],
+        **(_each_of_a_script(result) if request.script else {}),
         "subseed_strength": request.subseed_strength,
         "width": request.width,
         "height": request.height,
@@ -217,8 +237,8 @@ def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, 
         "cfg_scale": request.cfg_scale,
         "steps": request.steps,
         "batch_size": request.batch_size,
-        "restore_faces": False,
-        "face_restoration_model": None,
+        "restore_faces": settings.face_restoration,
+        "face_restoration_model": settings.face_restoration_model if settings.face_restoration else None,
         "sd_model_name": model.name,
         "sd_model_hash": model.hash,
         "sd_vae_name": model.vae_name,
@@ -227,7 +247,7 @@ def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, 
         "seed_resize_from_h": wire.seed_resize_from_h,
         "denoising_strength": request.denoising_strength if request.init_images or request.enable_hr else None,
         "extra_generation_params": _extra_params(infotexts[0]) if infotexts else {},
-        "index_of_first_image": 0,
+        "index_of_first_image": sum(picture.is_grid for picture in result.pictures),
         "infotexts": infotexts,
         "styles": wire.styles or [],
         "job_timestamp": _timestamp(began),
@@ -238,15 +258,30 @@ def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, 
     return json.dumps(info)
 
 
-def write_progress(request: GenerationRequest, progress: Progress | None, began: float) -> ProgressResponse:
+def _each_of_a_script(result: GenerationResult) -> dict[str, list[Any]]:
+    """What `info` says of each picture, where they do not follow from one request; grids come first, as in A1111."""
+    each = [as_drawing(picture.request) for picture in result.pictures]
+    return {
+        "all_prompts": [one.prompt for one in each],
+        "all_negative_prompts": [one.negative_prompt for one in each],
+        "all_seeds": [one.seed for one in each],
+        "all_subseeds": [one.subseed for one in each],
+    }
+
+
+def write_progress(request: JobRequest, progress: Progress | None, began: float) -> ProgressResponse:
     """A running job as A1111 tells it: 0.01 as soon as it has begun, at most 1.  began: seconds since the epoch."""
-    batches = request.batch_count
-    batch, step, steps = (progress.batch, progress.step, progress.steps) if progress else (0, 0, request.steps)
+    if isinstance(request, GenerationRequest):
+        kind, batches, steps = "txt2img", request.batch_count, request.steps
+    else:
+        kind, batches, steps = "extras", request.images, 0
+    batches = progress.batches if progress else batches
+    batch, step, steps = (progress.batch, progress.step, progress.steps) if progress else (0, 0, steps)
     return ProgressResponse(
         progress=min(0.01 + (progress.fraction if progress else 0.0), 1.0),
         eta_relative=progress.eta if progress else 0.0,
         state=ProgressState(
-            job=f"Batch {batch + 1} out of {batches}" if batches > 1 else "txt2img",
+            job=f"Batch {batch + 1} out of {batches}" if batches > 1 else kind,
             job_count=batches,
             job_timestamp=_timestamp(began),
             job_no=batch,
@@ -272,17 +307,16 @@ def write_schedule(schedule: Schedule) -> SchedulerItem:
     )
 
 
+def _is_known_script(name: str) -> bool:
+    return is_control_script(name) or is_soft_inpainting(name)
+
+
 def _missing_features(wire: DrawRequest) -> Iterator[str]:
     """A sentence for each field that asks for what this version cannot do. Values without effect in A1111 pass."""
     asked = {
-        "refiner_checkpoint": ((wire.refiner_checkpoint or "None").lower() != "none", "the refiner", "leave it out"),
-        "script_name": (bool(wire.script_name), "running scripts", "leave it out"),
-        "alwayson_scripts": (bool(wire.alwayson_scripts), "running scripts", "leave it empty"),
-        "restore_faces": (bool(wire.restore_faces), "face restoration", "leave it false"),
+        "alwayson_scripts": (not all(map(_is_known_script, wire.alwayson_scripts)), "running other scripts", "leave them out"),
     }
     if isinstance(wire, Txt2ImgRequest):
-        other = wire.enable_hr and (wire.hr_checkpoint_name or "Use same checkpoint") != "Use same checkpoint"
-        asked["hr_checkpoint_name"] = (other, "another checkpoint for the second pass", "leave it out")
         asked["firstpass_image"] = (bool(wire.firstpass_image), "a picture in place of the first pass", "leave it out")
     if isinstance(wire, Img2ImgRequest):
         asked["latent_mask"] = (bool(wire.latent_mask), "a mask of latents", "use mask")

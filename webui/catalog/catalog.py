@@ -7,23 +7,27 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from webui.catalog.adapters import Adapters, EmbeddingFile, Lora, identify_adapter, list_adapters
 from webui.catalog.aliases import find_closest, find_exactly, title_of
+from webui.catalog.controls import Controls, list_controls
 from webui.catalog.defaults import read_defaults
+from webui.catalog.depth_models import find_depth_model
 from webui.catalog.families import checkpoint_refusal, vae_refusal
 from webui.catalog.hashes import BackgroundHashing, addnet_hash_of, as_it_is_now, legacy_hash_of, sha256_of
 from webui.catalog.identify import PICKLE_SUFFIXES, Identity, identify
 from webui.catalog.index import Index
 from webui.catalog.scan import Broken, ModelFile, natural_key, scan
+from webui.catalog.upscalers import Upscalers, list_upscalers
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
 from webui.core.paths import Paths
+from webui.core.upscalers import FaceFiles
 
-__all__ = ["Broken", "Catalog", "Checkpoint", "EmbeddingFile", "Identity", "Lora", "ModelFile"]
+__all__ = ["Broken", "Catalog", "Checkpoint", "EmbeddingFile", "Identity", "Lora", "ModelFile", "Upscalers"]
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ Found = TypeVar("Found", bound=ModelFile)
 
 SUFFIXES = frozenset({".safetensors", *PICKLE_SUFFIXES})
 # Raised whenever identify() begins to answer differently, so that what older versions noted is not believed.
-IDENTITY = "identity-2"
+IDENTITY = "identity-3"
 ADAPTER_IDENTITY = "adapter-1"
 SHA256, ADDNET = "sha256", "addnet"
 ADAPTER_HASH_DIGITS = 12
@@ -54,11 +58,13 @@ class _Listing:
     vaes: tuple[ModelFile, ...] = ()
     broken: tuple[Broken, ...] = ()
     adapters: Adapters = field(default_factory=Adapters)
+    controls: Controls = field(default_factory=Controls)
+    upscalers: Upscalers = field(default_factory=Upscalers)
 
     @property
     def all_broken(self) -> tuple[Broken, ...]:
-        """Of checkpoints and VAEs, then of adapters."""
-        return self.broken + self.adapters.broken
+        """Of checkpoints and VAEs, then of adapters, control models and upscalers."""
+        return self.broken + self.adapters.broken + self.controls.broken + self.upscalers.broken
 
 
 class Catalog:
@@ -108,6 +114,23 @@ class Catalog:
     def hypernetworks(self) -> tuple[ModelFile, ...]:
         """Hypernetworks, in natural order."""
         return self._listing.adapters.hypernetworks
+
+    def depth_model(self) -> Path | None:
+        """What estimates depth for checkpoints that have no depth model inside."""
+        return find_depth_model(self._paths.depth_models)
+
+    def controls(self) -> Controls:
+        """ControlNets."""
+        return self._listing.controls
+
+    @property
+    def upscalers(self) -> Upscalers:
+        """Upscalers and face restorers."""
+        return self._listing.upscalers
+
+    def face_files(self, names: Sequence[str]) -> FaceFiles | None:
+        """What mending faces by these restorers needs; None for none.  Raises UnknownName, and NotFound saying what to put where."""
+        return self._listing.upscalers.face_files(names, self._paths.models)
 
     def find_checkpoint(self, name: str, *, closest: bool = True) -> Checkpoint:
         """The checkpoint meant by any name A1111 accepts; "" is the default one.
@@ -230,7 +253,7 @@ class Catalog:
 
     def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Values of GenerationRequest fields that fit this checkpoint."""
-        return read_defaults(checkpoint.name, checkpoint.identity.metadata)
+        return read_defaults(checkpoint.name, checkpoint.identity.metadata, checkpoint.identity.family)
 
     def start_hashing(self) -> None:
         """Hash what infotexts name, in the background, small files first; new ones too after each refresh."""
@@ -261,6 +284,8 @@ class Catalog:
             tuple(sorted(vaes, key=_order)),
             tuple(sorted(broken.values(), key=_order)),
             replace(adapters, broken=tuple(file for file in adapters.broken if os.path.realpath(file.path) not in used)),
+            list_controls(self._paths.controls, self._identity, self._legacy_hash),
+            list_upscalers(self._paths.models, self._identity),
         )
 
     def _identify_all(

@@ -1,4 +1,4 @@
-"""The request values that fit a checkpoint: what its metadata says, else SD 1.x's own."""
+"""The request values that fit a checkpoint: what its metadata says, else its family's own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ log = logging.getLogger(__name__)
 SD1: Mapping[str, Any] = MappingProxyType({
     "width": 512, "height": 512, "steps": 20, "cfg_scale": 7.0, "sampler": "DPM++ 2M", "schedule": "Automatic",
 })  # fmt: skip
+SDXL_SIZE = 1024
 
 
-def read_defaults(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+def read_defaults(name: str, metadata: Mapping[str, str], family: str = "sd1") -> dict[str, Any]:
     """Values of GenerationRequest fields; each comes from the metadata key "default_<field>" if its text is a valid value.
 
     name: the checkpoint's, for the log line about a value that is ignored.
     """
     values = dict(SD1)
+    if family.startswith("sdxl"):
+        values |= {"width": SDXL_SIZE, "height": SDXL_SIZE}
     for field in SD1:
         text = metadata.get(f"default_{field}")
         if text is None:

@@ -1,6 +1,6 @@
 """What happens to a job, told in order. A job's log can be read by anybody any number of times, always from the start.
 
-Engine events (Drawn) carry pixels; the job room saves them and logs ImageReady in their place.
+Engine events (Drawn, Annotated) carry pixels; the job room saves them and logs ImageReady and ControlReady in their place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
-from webui.core.request import GenerationRequest
+from webui.core.extras import JobRequest
 from webui.core.result import GenerationResult, Picture
 
 
@@ -32,7 +32,7 @@ class ModelLoading:
 class Progress:
     """How far the job is.
 
-    batch: the batch being drawn, from 0.   step, steps: of that batch.   fraction: of the whole job, 0..1.
+    batch: the batch being drawn, from 0; without batches, the picture.   step, steps: of that batch.   fraction: of the whole job, 0..1.
     eta: seconds still needed, as far as can be told.
     """
 
@@ -60,6 +60,22 @@ class Remark:
 
 
 @dataclass(frozen=True)
+class Annotated:
+    """What a ControlNet unit follows as pixels, from the engine.  unit: its number."""
+
+    unit: int
+    image: Image
+
+
+@dataclass(frozen=True)
+class ControlReady:
+    """What a ControlNet unit follows.  unit: its number.   picture: by whose hash the stored pictures have it."""
+
+    unit: int
+    picture: str
+
+
+@dataclass(frozen=True)
 class Drawn:
     """One finished picture as pixels, from the engine.
 
@@ -69,7 +85,7 @@ class Drawn:
 
     index: int
     image: Image
-    request: GenerationRequest
+    request: JobRequest
     used: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -102,6 +118,6 @@ class Failed:
     kind: str = "WebuiError"
 
 
-EngineEvent = ModelLoading | Progress | Preview | Remark | Drawn | Finished | Cancelled | Failed
-JobEvent = Queued | ModelLoading | Progress | Preview | Remark | ImageReady | Finished | Cancelled | Failed
+EngineEvent = ModelLoading | Progress | Preview | Remark | Annotated | Drawn | Finished | Cancelled | Failed
+JobEvent = Queued | ModelLoading | Progress | Preview | Remark | ControlReady | ImageReady | Finished | Cancelled | Failed
 TERMINAL = (Finished, Cancelled, Failed)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from webui.core.control import control_pairs
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.core.settings import Settings
@@ -32,7 +33,7 @@ _MUST_QUOTE = re.compile(r'[,:\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|^["\s]|\s$')
 # Values of these keys are names or prompts; one that reads "10x20" is not a size.
 _TEXTS = frozenset({
     "Model", "VAE", "Template", "Negative Template", "User", "Refiner", "Hires prompt", "Hires negative prompt", "Hires checkpoint",
-    "Hires upscaler",
+    "Hires upscaler", "Postprocess upscaler", "Postprocess upscaler 2", "Face restoration",
 })  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def write_infotext(
         "Schedule type": _schedule_label(request),
         "CFG scale": str(request.cfg_scale),
         "Seed": str(request.seed),
+        "Face restoration": settings.face_restoration_model if settings.face_restoration else None,
         "Size": f"{request.width}x{request.height}",
         "Model hash": _short(model_hash) if settings.add_model_hash_to_info else None,
         "Model": model_name if settings.add_model_name_to_info else None,
@@ -72,7 +74,7 @@ def write_infotext(
         "RNG": settings.randn_source if settings.randn_source != "GPU" else None,
         "Tiling": "True" if settings.tiling else None,
     }
-    pairs = {key: told.get(key) for key in BASE_KEYS} | dict(used)
+    pairs = {key: told.get(key) for key in BASE_KEYS} | control_pairs(request) | dict(used)
     pairs |= {
         "CFG rescale": str(request.cfg_rescale) if request.cfg_rescale else None,
         "Template": request.prompt_template or None,
@@ -88,6 +90,19 @@ def compose(prompt: str, negative_prompt: str, pairs: Mapping[str, str | None]) 
     line = ", ".join(_write_pair(key, value) for key, value in pairs.items() if value is not None)
     negative = f"\n{NEGATIVE} {negative_prompt}" if negative_prompt else ""
     return f"{prompt}{negative}\n{line}".strip()
+
+
+def with_pairs(text: str, pairs: Mapping[str, str]) -> str:
+    """The infotext with more pairs, where A1111 adds its own: behind all others but the program's version."""
+    body, _, last = text.rpartition("\n")
+    added = ", ".join(_write_pair(key, value) for key, value in pairs.items())
+    if not added:
+        return text
+    if len(_PAIR.findall(last)) < FEWEST_PAIRS:
+        return f"{text}\n{added}".strip()
+    version = next((match.start() for match in _PAIR.finditer(last) if match[1] == "Version"), None)
+    line = f"{last}, {added}" if version is None else f"{last[:version]}{added}, {last[version:]}"
+    return f"{body}\n{line}".strip()
 
 
 def read_infotext(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from webui.core.control import read_control_pairs
 from webui.core.errors import UnknownName
 from webui.core.infotext import read_infotext
 from webui.core.infotext_legacy import Value, interpret
@@ -23,6 +24,8 @@ FindModel = Callable[[str], str | None]
 
 PROMPTS = ("prompt", "negative_prompt")
 MODELS: Mapping[str, str] = MappingProxyType({"checkpoint": "Model", "vae": "VAE"})
+# Checkpoints that take over on the way, as "name [hash]"; without one, none does.
+SUCCESSORS: Mapping[str, str] = MappingProxyType({"refiner_checkpoint": "Refiner", "hr_checkpoint": "Hires checkpoint"})
 
 # What a request may say of its VAE without naming a file.
 _NO_FILE = frozenset({"None", "Automatic"})
@@ -56,6 +59,8 @@ _ALIASES: Mapping[str, str] = MappingProxyType({
 _SILENT = frozenset({
     "Prompt", "Negative prompt", "Version", "User", "App", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes",
     "Hypernet", "Hypernet hash", "Hypernet strength", "Batch size", "Batch pos", "Mask blur",
+    "Script", "X Type", "X Values", "Fixed X Values", "Y Type", "Y Values", "Fixed Y Values", "Z Type", "Z Values", "Fixed Z Values",
+    "Final denoising strength", "Denoising curve", "SD upscale overlap", "SD upscale upscaler",
 })  # fmt: skip
 
 
@@ -120,6 +125,7 @@ def _from_record(record: Record, finders: Mapping[str, FindModel | None]) -> Pas
         named = record.model(name)
         asked = (named.hash if named else "", request.pop(name))
         request |= _find_model(name, asked, finders[name], remarks)
+    request |= {name: _successor(request[name], finders["checkpoint"], remarks) for name in SUCCESSORS}
     return Pasted(request, record.settings, remarks=tuple(remarks))
 
 
@@ -130,15 +136,17 @@ def _from_text(text: str, finders: Mapping[str, FindModel | None]) -> Pasted:
         return Pasted(accepted, remarks=_refusals(refused))
     facts = interpret({**{_ALIASES[key]: value for key, value in fields.items() if key in _ALIASES}, **fields})
     remarks: list[str] = []
-    request, refused = keep_valid(_request_values(facts, remarks), read_request)
+    units, refused_of_units = read_control_pairs(facts)
+    request, refused = keep_valid({**_request_values(facts, remarks), "control_units": units}, read_request)
     for name, key in MODELS.items():
         asked = (str(facts.get(f"{key} hash", "")), str(facts.get(key, "")))
         request |= _find_model(name, asked, finders[name], remarks)
+    request |= {name: _successor(str(facts.get(key, "")), finders["checkpoint"], remarks) for name, key in SUCCESSORS.items()}
     settings, wrong = keep_valid(_settings_values(facts), Settings().changed)
     known = {one.infotext for model in (GenerationRequest, Settings) for one in parameters_of(model).values()}
     known |= _SILENT | set(_SIZES.values()) | set(_ALIASES)
-    unknown = {key: value for key, value in fields.items() if key not in known and not key.startswith("AddNet ")}
-    return Pasted(request, settings, unknown, (*remarks, *_refusals(refused), *_refusals(wrong)))
+    unknown = {key: value for key, value in fields.items() if key not in known and not key.startswith(("AddNet ", "ControlNet "))}
+    return Pasted(request, settings, unknown, (*remarks, *_refusals(refused), *_refusals(refused_of_units), *_refusals(wrong)))
 
 
 def _request_values(facts: Mapping[str, Value], remarks: list[str]) -> dict[str, Any]:
@@ -146,7 +154,7 @@ def _request_values(facts: Mapping[str, Value], remarks: list[str]) -> dict[str,
     values: dict[str, Any] = {"prompt": facts["Prompt"], **_NO_PROMPTS_APART}
     for name, one in parameters_of(GenerationRequest).items():
         key = one.infotext or _SIZES.get(name, "")
-        if name in MODELS or one.name in ("sampler", "schedule"):
+        if name in MODELS or name in SUCCESSORS or one.name in ("sampler", "schedule"):
             continue
         if key in facts:
             values[name] = facts[key]
@@ -198,6 +206,8 @@ def _settings_values(facts: Mapping[str, Value]) -> dict[str, Any]:
             values[name] = facts[key]
         elif key and is_whole and key not in _NEVER_WRITTEN:
             values[name] = declared[name].default
+    if "Face restoration" in facts:  # its value is the model's name
+        values |= {"face_restoration": True, "face_restoration_model": facts["Face restoration"]}
     return values
 
 
@@ -214,6 +224,11 @@ def _find_model(name: str, asked: tuple[str, ...], find: FindModel | None, remar
     accepted, refused = keep_valid({name: found}, read_request)
     remarks.extend(_refusals(refused))
     return accepted
+
+
+def _successor(said: str, find: FindModel | None, remarks: list[str]) -> str:
+    """The name by which to ask for it; "" for none, and for one that is not here."""
+    return "" if said.startswith("Use same") else _find_model("checkpoint", (said,), find, remarks).get("checkpoint", "")
 
 
 def _refusals(refused: Mapping[str, str]) -> tuple[str, ...]:

@@ -25,6 +25,18 @@ class Paths:
     preview_decoders: tuple[Path, ...]
     extensions: Path
     hypernetworks: tuple[Path, ...] = ()
+    depth_models: tuple[Path, ...] = ()
+    controls: tuple[Path, ...] = ()
+
+    @property
+    def models(self) -> Path:
+        """What A1111 keeps a folder a kind in: ESRGAN, GFPGAN, ..."""
+        return self.data / "models"
+
+    @property
+    def converted(self) -> Path:
+        """Weights of other formats as safetensors, made once."""
+        return self.data / "state" / "converted"
 
     @property
     def config(self) -> Path:
@@ -42,9 +54,19 @@ class Paths:
         return self.data / "wildcards"
 
     @property
+    def preprocessors(self) -> Path:
+        """Weights of ControlNet's preprocessors, a folder each."""
+        return self.data / "models" / "ControlNetPreprocessor"
+
+    @property
     def state(self) -> Path:
         """Databases and locks of the program itself."""
         return self.data / "state"
+
+    @property
+    def inputs(self) -> Path:
+        """Pictures that a page may name by their folder, to work on them one after another."""
+        return self.data / "inputs"
 
     @property
     def unsaved(self) -> Path:
@@ -75,4 +97,6 @@ def standard_paths(
         preview_decoders=(models / "VAE-approx", models / "VAE-taesd"),
         extensions=data / "extensions",
         hypernetworks=(models / "hypernetworks", *hypernetwork_dirs),
+        depth_models=(models / "Depth",),
+        controls=(models / "ControlNet", data / "extensions" / "sd-webui-controlnet" / "models"),
     )

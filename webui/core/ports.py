@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from PIL.Image import Image
 
 from webui.core.events import EngineEvent
 from webui.core.extra_networks import NetworkTag, take_networks
+from webui.core.extras import ExtrasRequest
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
+from webui.core.scripts import Script
 from webui.core.settings import Settings
+from webui.core.upscalers import FaceFiles, Upscaler
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,23 @@ class NetworkFile:
 
 
 @dataclass(frozen=True)
+class OtherModel:
+    """A checkpoint that works beside the job's own.  vae: None for its own.   title: as the infotext names it."""
+
+    checkpoint: Path
+    vae: Path | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Work:
     """One job as the engine sees it. Pickles, so an engine may be on another machine.
 
     done: indices of pictures that an earlier, interrupted run has already saved; they are not drawn again.
     networks: files that the prompts may name.   pictures: files of the request's pictures, by their hash.
+    refiner, hires_model: the checkpoints that take over, where the request names any.   depth_model: what estimates depth.
+    controls: files of the control models that its units name.
+    upscalers: all there are, by name.   faces: what mends faces, when the settings ask for it.
     """
 
     job_id: str
@@ -43,12 +60,44 @@ class Work:
     done: frozenset[int] = frozenset()
     networks: tuple[NetworkFile, ...] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)
+    refiner: OtherModel | None = None
+    hires_model: OtherModel | None = None
+    depth_model: Path | None = None
+    controls: Mapping[str, Path] = field(default_factory=dict)
+    upscalers: Mapping[str, Upscaler] = field(default_factory=dict)
+    faces: FaceFiles | None = None
 
     @property
     def tags(self) -> tuple[NetworkTag, ...]:
         """All network tags of its prompts, each once."""
         prompts = dict.fromkeys(self.request.prompts or (self.request.prompt,))
         return tuple(dict.fromkeys(tag for prompt in prompts for tag in take_networks(prompt)[1]))
+
+
+@dataclass(frozen=True)
+class AnnotationOptions:
+    """How a preprocessor is to work.  resolution, a, b: its numbers; -1 for its own.   mask: white where an inpainting unit draws."""
+
+    resolution: int = -1
+    a: float = -1
+    b: float = -1
+    mask: Image | None = None
+
+
+@dataclass(frozen=True)
+class ExtrasWork:
+    """A job that makes pictures larger and mends faces, as the engine sees it. Needs no checkpoint. Otherwise as Work."""
+
+    job_id: str
+    request: ExtrasRequest
+    settings: Settings
+    done: frozenset[int] = frozenset()
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    upscalers: Mapping[str, Upscaler] = field(default_factory=dict)
+    faces: FaceFiles | None = None
+
+
+AnyWork = Work | ExtrasWork
 
 
 @dataclass(frozen=True)
@@ -71,7 +120,7 @@ class Engine(Protocol):
         """What draws, in words; "" while that is not known."""
         ...
 
-    def run(self, work: Work) -> Iterator[EngineEvent]:
+    def run(self, work: AnyWork) -> Iterator[EngineEvent]:
         """Do one job, ending with exactly one of Finished, Cancelled, Failed. Several runs may go on at once."""
         ...
 
@@ -91,6 +140,17 @@ class Engine(Protocol):
         """Tokens a prompt uses, and the limit of its last chunk (75, 150, ...)."""
         ...
 
+    def annotate(self, module: str, picture: Image, options: AnnotationOptions) -> Image:
+        """What a preprocessor makes of a picture.  module: its name or label.  Raises WebuiError, for a missing file naming it."""
+        ...
+
+    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+        """A picture's depth, mode "L" and of its size, white is near: by the model inside the checkpoint, else by the one at `model`.
+
+        Raises WebuiError, where there is none saying what to put where.
+        """
+        ...
+
     def memory(self) -> MemoryUse:
         """Memory of machine and device now."""
         ...
@@ -105,6 +165,14 @@ class Hooks(Protocol):
 
     def change_request(self, request: GenerationRequest) -> GenerationRequest:
         """Called once when a job is submitted; returns the request to queue."""
+        ...
+
+    def scripts(self) -> tuple[Script[Any], ...]:
+        """Every script, in the order they are shown."""
+        ...
+
+    def find_script(self, title: str) -> Script[Any]:
+        """The script of that title, whatever its case.  Raises UnknownName."""
         ...
 
     def picture_saved(self, picture: Picture) -> None:

@@ -26,6 +26,10 @@ class PromptPreparation:
         self._styles = styles
         self._wildcards = wildcards
 
+    def style_names(self) -> tuple[str, ...]:
+        """The names of the stored styles."""
+        return tuple(style.name for style in self._styles.styles())
+
     def prepare(self, request: GenerationRequest, settings: Settings, styles: Sequence[str]) -> tuple[GenerationRequest, tuple[str, ...]]:
         """The request with styles around its prompts and comments left out, and remarks."""
         known = {style.name: style for style in self._styles.styles()}

@@ -11,9 +11,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.parameters import parameter
 from webui.core.request import invalid
+from webui.core.upscalers import FACE_RESTORERS
 
 # The settings under these headings can change what is drawn; only they may come from a picture or belong to one job.
-PICTURE_SECTIONS = frozenset({"Stable Diffusion", "Sampler parameters", "Optimizations", "Compatibility"})
+PICTURE_SECTIONS = frozenset({
+    "Stable Diffusion", "Stable Diffusion XL", "Sampler parameters", "Optimizations", "Compatibility", "Upscaling", "Face restoration",
+})  # fmt: skip
+
+REFINER_PASSES = ("first pass", "second pass", "both passes")
 
 # A whole number stays one: A1111 writes into the infotext what it was given, "5" or "5.0".
 Number = int | float
@@ -34,6 +39,25 @@ class Settings(BaseModel):
     CLIP_stop_at_last_layers: int = parameter(
         1, title="Clip skip", help="Stop the text encoder this many layers early; 1 uses all.",
         minimum=1, maximum=12, step=1, infotext="Clip skip", section="Stable Diffusion",
+    )  # fmt: skip
+    sdxl_clip_l_skip: bool = parameter(
+        False, title="Clip skip for SDXL", help="SDXL's first text encoder heeds the clip skip too.", section="Stable Diffusion"
+    )
+    sdxl_crop_top: int = parameter(
+        0, title="Crop from top", minimum=0, maximum=8192, step=1, section="Stable Diffusion XL",
+        help="SDXL is told that so many pixels above the picture were cut away.",
+    )  # fmt: skip
+    sdxl_crop_left: int = parameter(
+        0, title="Crop from left", minimum=0, maximum=8192, step=1, section="Stable Diffusion XL",
+        help="SDXL is told that so many pixels left of the picture were cut away.",
+    )  # fmt: skip
+    sdxl_refiner_low_aesthetic_score: float = parameter(
+        2.5, title="Aesthetic score for the negative prompt", minimum=0, maximum=10, step=0.1, section="Stable Diffusion XL",
+        help="How beautiful the SDXL refiner is told that the picture is not to be.",
+    )  # fmt: skip
+    sdxl_refiner_high_aesthetic_score: float = parameter(
+        6.0, title="Aesthetic score", minimum=0, maximum=10, step=0.1, section="Stable Diffusion XL",
+        help="How beautiful the SDXL refiner is told that the picture is to be.",
     )  # fmt: skip
     comma_padding_backtrack: int = parameter(
         20, title="Prompt comma backtrack", minimum=0, maximum=74, step=1, section="Stable Diffusion",
@@ -121,6 +145,21 @@ class Settings(BaseModel):
         1.0, title="Noise multiplier for img2img", help="Strength of the noise that is laid over a picture.",
         minimum=0.0, maximum=1.5, step=0.001, infotext="Noise multiplier", section="Sampler parameters",
     )  # fmt: skip
+    inpainting_mask_weight: Number = parameter(
+        1.0, title="Inpainting conditioning mask strength", help="How much of what is masked is hidden from an inpainting model.",
+        minimum=0.0, maximum=1.0, step=0.01, infotext="Conditional mask weight", section="Stable Diffusion",
+    )  # fmt: skip
+    img2img_color_correction: bool = parameter(
+        False, title="Colour correction", help="Give what is drawn from a picture the colours of that picture.", section="Stable Diffusion"
+    )
+    hires_fix_refiner_pass: str = parameter(
+        "second pass", title="Refiner with a hires fix", help="In which pass the refiner takes over.", choices=REFINER_PASSES,
+        infotext="Hires refiner", section="Stable Diffusion",
+    )  # fmt: skip
+    refiner_switch_by_sample_steps: bool = parameter(
+        False, title="Switch to the refiner by steps", help="As before A1111 1.9: by the share of steps, not by the noise that is left.",
+        infotext="Refiner switch by sampling steps", section="Stable Diffusion",
+    )  # fmt: skip
     eta_noise_seed_delta: int = parameter(
         0, title="Eta noise seed delta", help="Added to the seed for the noise of later steps; NovelAI's pictures need 31337.",
         minimum=0, maximum=2**63 - 1, step=1, infotext="ENSD", section="Sampler parameters",
@@ -182,6 +221,36 @@ class Settings(BaseModel):
         False, title="Downcast alphas_cumprod", help="Round the noise levels to 16 bits, as A1111 before 1.8 did with half models.",
         infotext="Downcast alphas_cumprod", section="Compatibility",
     )  # fmt: skip
+    ESRGAN_tile: int = parameter(
+        192, title="Tile size of upscalers", help="Pixels; a picture is enlarged in pieces of this size. 0: as a whole.",
+        minimum=0, maximum=4096, step=16, slider=(0, 512), section="Upscaling",
+    )  # fmt: skip
+    ESRGAN_tile_overlap: int = parameter(
+        8, title="Tile overlap of upscalers", help="Pixels; too few show seams.", minimum=0, maximum=256, step=1, slider=(0, 48),
+        section="Upscaling",
+    )  # fmt: skip
+    DAT_tile: int = parameter(
+        192, title="Tile size of DAT upscalers", help="As above, for files in models/DAT.", minimum=0, maximum=4096, step=16,
+        slider=(0, 512), section="Upscaling",
+    )  # fmt: skip
+    DAT_tile_overlap: int = parameter(
+        8, title="Tile overlap of DAT upscalers", help="As above.", minimum=0, maximum=256, step=1, slider=(0, 48), section="Upscaling"
+    )
+    upscaler_for_img2img: str = parameter(
+        "None", title="Upscaler for img2img", help="Brings a picture to a larger size before it is drawn over. None: Lanczos.",
+        max_length=512, section="Upscaling",
+    )  # fmt: skip
+    face_restoration: bool = parameter(
+        False, title="Restore faces", help="Mend the faces in every picture drawn.", infotext="Face restoration", section="Face restoration"
+    )
+    face_restoration_model: str = parameter(
+        "CodeFormer", title="Face restoration model", choices=FACE_RESTORERS, help="Its file is in models/Codeformer or models/GFPGAN.",
+        section="Face restoration",
+    )  # fmt: skip
+    code_former_weight: Number = parameter(
+        0.5, title="CodeFormer weight", help="0: the strongest effect; 1: the weakest.", minimum=0.0, maximum=1.0, step=0.01,
+        section="Face restoration",
+    )  # fmt: skip
     samples_save: bool = parameter(
         True, title="Always save pictures", help="Save every picture drawn in the browser.", section="Saving images"
     )
@@ -194,6 +263,12 @@ class Settings(BaseModel):
     )
     samples_filename_pattern: str = parameter(
         "", title="File name pattern", help="Empty: number and seed.  [seed], [steps], [cfg], ...", max_length=200, section="Saving images"
+    )
+    control_net_no_detectmap: bool = parameter(
+        False, title="Do not append control pictures", help="To the pictures that the API answers with.", section="ControlNet"
+    )
+    control_net_unit_count: int = parameter(
+        3, title="ControlNet units", help="How many the page shows.", minimum=1, maximum=10, step=1, section="ControlNet"
     )
     add_model_name_to_info: bool = parameter(True, title="Write the model's name", help="Into the infotext.", section="Infotext")
     add_model_hash_to_info: bool = parameter(True, title="Write the model's hash", help="Into the infotext.", section="Infotext")

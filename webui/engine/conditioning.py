@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from webui.core.prompt_syntax import Break, Weighted, parse_emphasis, plain_prompt
 from webui.core.settings import Settings
-from webui.engine.adapters.embeddings import Embedding, encode_with
+from webui.engine.adapters.embeddings import Embedding
 from webui.engine.tokenizer import COMMA, END, START, bracket_weights, token_ids
 
 CHUNK = 75
@@ -31,19 +31,24 @@ class Coding:
     clip_skip: 1 takes the last layer, 2 the one before it, ...   emphasis: "Original" keeps the mean after weighting, "No
     norm" does not, "Ignore" weights nothing, "None" does not even read brackets.   backtrack: when a chunk is full and its last
     comma is at most so many tokens back, what follows the comma moves to the next chunk; 0 cuts anywhere.   old_emphasis: one
-    chunk, whose brackets weight what follows them, as in 2022.
+    chunk, whose brackets weight what follows them, as in 2022.   sdxl_clip_l_skip: SDXL's first text encoder heeds the clip skip.
     """
 
     clip_skip: int = 1
     emphasis: str = "Original"
     backtrack: int = 20
     old_emphasis: bool = False
+    sdxl_clip_l_skip: bool = False
 
 
 def read_coding(settings: Settings) -> Coding:
     """The coding that the settings wish."""
     return Coding(
-        settings.CLIP_stop_at_last_layers, settings.emphasis, settings.comma_padding_backtrack, settings.use_old_emphasis_implementation
+        settings.CLIP_stop_at_last_layers,
+        settings.emphasis,
+        settings.comma_padding_backtrack,
+        settings.use_old_emphasis_implementation,
+        settings.sdxl_clip_l_skip,
     )
 
 
@@ -175,39 +180,53 @@ def _old_chunk(tokenizer: CLIPTokenizer, prompt: str, coding: Coding, find: Find
     return Chunk(tuple(tokens[:CHUNK]), tuple(weights[:CHUNK]), tuple(fixes))
 
 
-Encode = Callable[[torch.Tensor, Sequence[Fixes], int], torch.Tensor]
+# Of tokens (m, 77) and their embeddings: vectors (m, 77, D), and pooled ones (m, P) if this encoder has any.
+Encode = Callable[[torch.Tensor, Sequence[Fixes], Coding], tuple[torch.Tensor, torch.Tensor | None]]
 
 
-def encode_clip(text_encoder: CLIPTextModel, tokens: torch.Tensor, fixes: Sequence[Fixes], clip_skip: int) -> torch.Tensor:
-    """Vectors (n, 77, D) of tokens (n, 77): the layer that clip_skip says, through the final norm."""
-    tokens = tokens.to(text_encoder.device)
-    vectors = [[(offset, embedding.vectors) for offset, embedding in own] for own in fixes]
-    hidden = encode_with(text_encoder, tokens, vectors, output_hidden_states=clip_skip > 1)
-    if clip_skip == 1:
-        return hidden.last_hidden_state
-    depth = min(clip_skip, len(hidden.hidden_states))
-    return text_encoder.final_layer_norm(hidden.hidden_states[-depth])
+@dataclass(frozen=True, eq=False)
+class EncodedTexts:
+    """Texts of one length, float32.
+
+    context: (n, 77 k, D), those of all text encoders side by side.   pooled: (n, P), of the first chunks, where the model wants it.
+    """
+
+    context: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return self.context.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
+
+    def zeroed(self) -> EncodedTexts:
+        """Of the same shapes, nothing but zeros."""
+        return EncodedTexts(torch.zeros_like(self.context), None if self.pooled is None else torch.zeros_like(self.pooled))
 
 
-def encode_texts(encode: Encode, texts: Sequence[Sequence[Chunk]], coding: Coding) -> torch.Tensor:
-    """Encode several chunked texts to one length: (n, 77 k, D), float32; shorter texts get empty chunks.
+def encode_texts(encoders: Sequence[Encode], texts: Sequence[Sequence[Chunk]], coding: Coding) -> EncodedTexts:
+    """Encode several chunked texts to one length; shorter texts get empty chunks.
 
-    encode: of tokens (m, 77), their embeddings and the clip skip, the vectors (m, 77, D).
-    As in A1111, the mean that "Original" emphasis keeps is that of a chunk over all texts given here, so what is scheduled
-    within one prompt belongs into one call.
+    encoders: the model's text encoders.
+    As in A1111, the mean that "Original" emphasis keeps is that of a chunk over all texts given here, of each encoder apart, so what
+    is scheduled within one prompt belongs into one call; pooled vectors are not weighted.
     """
     longest = max(map(len, texts))
     grid = [[*text, *[Chunk()] * (longest - len(text))] for text in texts]
     distinct = list({chunk.key: chunk for text in grid for chunk in text}.values())
     place = {chunk.key: number for number, chunk in enumerate(distinct)}
+    columns = [[place[chunk.key] for chunk in column] for column in zip(*grid, strict=True)]
     padded = [chunk.padded() for chunk in distinct]
-    encoded = encode(torch.tensor([tokens for tokens, _ in padded]), [chunk.fixes for chunk in distinct], coding.clip_skip).float()
-    weights = torch.tensor([weights for _, weights in padded], device=encoded.device)
-    columns = []
-    for column in zip(*grid, strict=True):
-        rows = [place[chunk.key] for chunk in column]
-        columns.append(_weight(encoded[rows], weights[rows], coding.emphasis))
-    return torch.cat(columns, dim=1)
+    tokens, fixes = torch.tensor([tokens for tokens, _ in padded]), [chunk.fixes for chunk in distinct]
+    contexts, pooled = [], None
+    for encode in encoders:
+        encoded, vectors = encode(tokens, fixes, coding)
+        encoded = encoded.float()
+        weights = torch.tensor([weights for _, weights in padded], device=encoded.device)
+        contexts.append(torch.cat([_weight(encoded[rows], weights[rows], coding.emphasis) for rows in columns], dim=1))
+        if vectors is not None:
+            pooled = vectors[columns[0]].float()
+    return EncodedTexts(torch.cat(contexts, dim=2) if len(contexts) > 1 else contexts[0], pooled)
 
 
 def _weight(encoded: torch.Tensor, weights: torch.Tensor, emphasis: str) -> torch.Tensor:

@@ -22,10 +22,10 @@ import torch
 from webui.core.errors import OutOfMemory, WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed, Finished, ModelLoading
 from webui.core.ports import Work
-from webui.engine.denoiser import Answer, Rows, UNetCall
 from webui.engine.device import is_out_of_memory, release_memory
 from webui.engine.generate import SkipBatch, Story
 from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
+from webui.engine.rows import Answer, Rows, UNetCall, joined, run_unet
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,21 @@ class Run:
     wish: UNetCall | None = None
 
     @property
+    def model(self) -> Pipeline:
+        """The one whose UNet it wishes to run."""
+        assert self.wish is not None
+        assert self.pipeline is not None
+        return self.wish.model or self.pipeline
+
+    @property
     def spec(self) -> PipelineSpec:
         """The weights it needs."""
-        return PipelineSpec(self.work.checkpoint, self.work.vae)
+        return PipelineSpec(self.work.checkpoint, self.work.vae, tuple(dict.fromkeys(self.work.controls.values())))
 
     @cached_property
     def company(self) -> Hashable:
         """Equal for jobs that may run at the same time: those that do not change the weights under each other at every tick."""
-        return self.spec, self.work.settings.tiling, self.work.tags
+        return self.spec, self.work.settings.tiling, self.work.tags, self.work.refiner, self.work.hires_model
 
 
 @dataclass(frozen=True)
@@ -271,17 +278,9 @@ class DeviceLoop:
         return self._row_limits.get(key, self._max_rows)
 
     def _evaluate(self, pieces: Sequence[_Piece]) -> dict[_Piece, torch.Tensor]:
-        pipeline = pieces[0].run.pipeline
-        assert pipeline is not None
+        model = pieces[0].run.model
         rows = [piece.rows for piece in pieces]
-        joined = Rows(
-            torch.cat([one.x for one in rows]),
-            torch.cat([one.timestep for one in rows]),
-            torch.cat([one.context for one in rows]),
-            tuple(picture for one in rows for picture in one.pictures),
-            rows[0].adaptation,
-        )
-        output = self._forward(pipeline, joined, _shape_key(pieces[0].run, joined))
+        output = self._forward(model, joined(rows), _shape_key(pieces[0].run, rows[0]))
         return dict(zip(pieces, output.split([len(one) for one in rows]), strict=True))
 
     def _forward(self, pipeline: Pipeline, rows: Rows, key: Hashable) -> torch.Tensor:
@@ -290,12 +289,9 @@ class DeviceLoop:
         if len(rows) > limit:
             parts = [rows.part(first, first + limit) for first in range(0, len(rows), limit)]
             return torch.cat([self._forward(pipeline, part, key) for part in parts])
-        pipeline.bring(pipeline.unet)
-        pipeline.adapt(pipeline.unet, rows.adaptation)
-        dtype = pipeline.unet.dtype
         self.passes += 1
         try:
-            return pipeline.unet(rows.x.to(dtype), rows.timestep, rows.context.to(dtype), return_dict=False)[0].float()
+            return run_unet(pipeline, rows)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -315,5 +311,4 @@ class DeviceLoop:
 
 def _shape_key(run: Run, rows: Rows) -> Hashable:
     """What must be equal for rows to share a pass."""
-    assert run.pipeline is not None
-    return id(run.pipeline.unet), rows.x.shape[1:], rows.context.shape[1:], rows.adaptation
+    return id(run.model.unet), rows.kind

@@ -6,21 +6,33 @@ import queue
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import diffusers
+import numpy as np
 import psutil
 import torch
 import transformers
+from PIL.Image import Image
 
-from webui.core.events import TERMINAL, EngineEvent
+from webui.core.errors import WebuiError
+from webui.core.events import TERMINAL, Annotated, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import MemoryUse, Work
+from webui.core.ports import AnnotationOptions, AnyWork, ExtrasWork, MemoryUse, Work
+from webui.core.request import GenerationRequest
+from webui.engine.annotators import Annotators
 from webui.engine.conditioning import Coding
+from webui.engine.control_pictures import ControlPicture, control_pictures
+from webui.engine.controls import ControlPictures
+from webui.engine.depth import DepthEstimators
 from webui.engine.device import choose_device, device_name, memory_use
 from webui.engine.device_loop import MAX_ROWS, DeviceLoop, Run
+from webui.engine.extra_channels import depth_picture
+from webui.engine.extras_runner import ExtrasRunner
 from webui.engine.generate import Story, Tools, generate
+from webui.engine.image_models import ImageModels
 from webui.engine.pipeline_manager import Pipeline, PipelineManager
-from webui.engine.preview import Previews, load_taesd
+from webui.engine.preview import TAESD, TAESD_XL, Previews, load_taesd
 from webui.engine.prompt_cache import PromptCache
 from webui.engine.prompts import count_prompt_tokens
 from webui.engine.tokenizer import build_tokenizer
@@ -42,8 +54,12 @@ class LocalEngine:
         self.pipelines = PipelineManager(self._device, _weight_budget(self._device.torch, offload=self._device.offload))
         max_rows = 1 if self._device.one_at_a_time else MAX_ROWS
         self.loop = DeviceLoop(self.pipelines, deterministic=options.deterministic, max_rows=max_rows)
-        self._previews = Previews(load_taesd(paths.preview_decoders, self._device.torch))
+        self._previews = Previews(*(load_taesd(paths.preview_decoders, self._device.torch, name) for name in (TAESD, TAESD_XL)))
         self._prompts = PromptCache()
+        self._depth = DepthEstimators(self._device.torch)
+        self._annotators = Annotators(paths.preprocessors, self._device.torch)
+        self._images = ImageModels(self._device, paths.converted)
+        self._extras = ExtrasRunner(self._images)
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
 
@@ -52,19 +68,31 @@ class LocalEngine:
         """The card's name, or "cpu"; and the numbers it computes with."""
         return f"{device_name(self._device.torch)}, {str(self._device.dtype).removeprefix('torch.')}"
 
-    def run(self, work: Work) -> Iterator[EngineEvent]:
+    def run(self, work: AnyWork) -> Iterator[EngineEvent]:
         """Do one job; closing the iterator cancels it."""
+        return self._extras.run(work) if isinstance(work, ExtrasWork) else self._draw(work)
+
+    def _draw(self, work: Work) -> Iterator[EngineEvent]:
         tell: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
-        run = Run(work, tell, partial(self._begin, work))
+        pictures: dict[tuple[int, str], ControlPicture] = {}
+        run = Run(work, tell, partial(self._begin, work, pictures))
         with self._lock:
             self._runs[work.job_id] = run
-        self.loop.submit(run)
         try:
+            # Here, in the job's own thread: a preprocessor may take seconds, which the other jobs need not wait.
+            for picture in control_pictures(work, self._annotators.annotate):
+                if run.cancelled.is_set():
+                    break
+                pictures[picture.unit, picture.source] = picture
+                yield Annotated(picture.unit, picture.image)
+            self.loop.submit(run)
             while True:
                 event = tell.get()
                 yield event
                 if isinstance(event, TERMINAL):
                     return
+        except WebuiError as error:
+            yield Failed(str(error), type(error).__name__)
         finally:
             run.cancelled.set()
             with self._lock:
@@ -73,7 +101,8 @@ class LocalEngine:
             self.loop.nudge()
 
     def cancel(self, job_id: str) -> None:
-        """End a job within one step."""
+        """End a job within one step, or one tile."""
+        self._extras.cancel(job_id)
         if run := self._runs.get(job_id):
             run.cancelled.set()
             self.loop.nudge()
@@ -92,18 +121,35 @@ class LocalEngine:
         """Tokens used and the limit of the last chunk, of the longest text that the prompt becomes."""
         return count_prompt_tokens(self._tokenizer, text, Coding())
 
+    def annotate(self, module: str, picture: Image, options: AnnotationOptions) -> Image:
+        """What a preprocessor makes of a picture."""
+        return self._annotators.annotate(module, picture, options)
+
+    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+        """A picture's depth, as a picture."""
+        return depth_picture(GenerationRequest(), self._depth.estimate(picture, model, checkpoint)).resize(picture.size)
+
     def memory(self) -> MemoryUse:
         """Memory of machine and device."""
         return memory_use(self._device.torch)
 
     def close(self) -> None:
         """Stop the loop and let all models go."""
+        self._extras.close()
         self.loop.close()
         self.pipelines.clear()
+        self._annotators.clear()
+        self._images.clear()
         self._prompts.clear()
+        self._depth.clear()
 
-    def _begin(self, work: Work, pipeline: Pipeline) -> Story:
-        return generate(work, Tools(pipeline, self._tokenizer, partial(self._previews.wanted, work, pipeline), self._prompts))
+    def _begin(self, work: Work, pictures: ControlPictures, pipeline: Pipeline) -> Story:
+        def estimate_depth(image: Image) -> np.ndarray:
+            return self._depth.estimate(image, work.depth_model, work.checkpoint)
+
+        preview = partial(self._previews.wanted, work, pipeline)
+        tools = Tools(pipeline, self._tokenizer, preview, self._prompts, estimate_depth, pictures, self._images)
+        return generate(work, tools)
 
 
 def _weight_budget(device: torch.device, *, offload: bool) -> int:

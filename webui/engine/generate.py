@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from transformers import CLIPTokenizer
@@ -16,13 +17,19 @@ from webui.core.ports import Work
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.engine.adaptation import Adaptation
-from webui.engine.denoiser import Answer, UNetCall
+from webui.engine.controls import ControlPictures, PassControls, place_controls
+from webui.engine.extra_channels import EstimateDepth, extra_channels_of, no_estimator
 from webui.engine.hires import hires_pairs, upscaled
+from webui.engine.image_models import ImageModels
 from webui.engine.passes import Clock, Pass, Show, SkipBatch, build_pass, draw_noise
-from webui.engine.pipeline_manager import Pipeline
+from webui.engine.picture_tools import PictureTools
+from webui.engine.pipeline_manager import Pipeline, PipelineSpec
 from webui.engine.prompt_cache import PromptCache
 from webui.engine.prompts import PromptReader
-from webui.engine.starts import Start, build_start
+from webui.engine.refiner import Refiner, refiner_pairs
+from webui.engine.rows import Answer, UNetCall
+from webui.engine.starting_picture import Inputs, given_depth
+from webui.engine.starts import build_start, start_from_noise
 from webui.engine.vae import NotANumber, decode_picture
 
 __all__ = ["SkipBatch", "Story", "Tools", "generate"]
@@ -35,12 +42,17 @@ class Tools:
     """What a story is given to work with.
 
     preview: how to show unfinished latents (B, C, h, w); None when nobody wants to see them now.
+    estimate_depth: how depth is told where a model wants it.   control_pictures: what the ControlNet units follow, by unit and source.
+    images: loads upscalers and face restorers; None where jobs name none.
     """
 
     pipeline: Pipeline
     tokenizer: CLIPTokenizer
     preview: Show
     prompts: PromptCache = field(default_factory=PromptCache)
+    estimate_depth: EstimateDepth = no_estimator
+    control_pictures: ControlPictures = field(default_factory=dict)
+    images: ImageModels | None = None
 
 
 def generate(work: Work, tools: Tools) -> Story:
@@ -61,68 +73,117 @@ class _Batches:
         self._work = work
         self._tools = tools
         self._told: set[str] = set()
+        self._pictures = PictureTools(work, tools.images)
         request = work.request
-        calls = _calls(request)
-        self._prompts = PromptReader(work, tools.pipeline, tools.tokenizer, tools.prompts, calls)
-        self._second_prompts: PromptReader | None = None
-        steps = [request.steps]
-        if request.enable_hr:
-            second = request.second_pass
-            self._second_prompts = PromptReader(work, tools.pipeline, tools.tokenizer, tools.prompts, calls, _calls(second))
-            steps.append(second.steps)
-        self._clock = Clock(request.batch_count, steps)
+        self._inputs = Inputs(work.pictures, work.settings, tools.estimate_depth, self._pictures.before_drawing_over)
+        self._prompts = self._reader(tools.pipeline)
+        self._second: tuple[Pipeline, PromptReader] | None = None
+        self._clock = Clock(request.batch_count, [request.steps, *([request.second_pass.steps] if request.enable_hr else [])])
 
     def draw(self, batch: int, indices: list[int]) -> Story:
         """All pictures of one batch."""
-        pipeline = self._tools.pipeline
         alone = [self._work.request.of_image(index) for index in indices]
-        run = self._first_pass(alone)
+        pipeline, run = self._tools.pipeline, self._first_pass(alone)
         yield from self._remarks(run.start.remarks, self._prompts)
         self._clock.start(batch)
         latents, stopped_at = yield from self._sample(run)
         pairs = [run.used(place) for place in range(len(alone))]
-        if self._second_prompts and latents is not None and not stopped_at:
-            run = self._second_pass(alone, self._second_prompts, _sound(latents))
-            yield from self._remarks((), self._second_prompts)
-            self._clock.start(batch, 1)
-            latents, stopped_at = yield from self._sample(run)
-            pairs = [
-                hires_pairs(one, one.second_pass) | pair | run.used(place)
-                for place, (one, pair) in enumerate(zip(alone, pairs, strict=True))
-            ]
+        if self._work.request.enable_hr and latents is not None and not stopped_at:
+            model, reader = self._second_model()
+            second = yield from self._second_pass(alone, model, reader, _sound(latents))
+            if second:
+                pipeline, run = model, second
+                yield from self._remarks((), reader)
+                self._clock.start(batch, 1)
+                latents, stopped_at = yield from self._sample(run)
+                title = self._work.hires_model.title if self._work.hires_model else ""
+                pairs = [
+                    hires_pairs(one, one.second_pass, title) | pair | run.used(place)
+                    for place, (one, pair) in enumerate(zip(alone, pairs, strict=True))
+                ]
         if latents is None:
             return
         pipeline.bring(pipeline.vae)
         for place, (index, one, latent) in enumerate(zip(indices, alone, _sound(latents), strict=True)):
             stopped = {"Stopped at step": str(stopped_at)} if stopped_at else {}
             pipeline.adapt(pipeline.vae, run.pictures[place].conditioning.adaptations.at(run.calls))
-            picture = run.start.finished(place, decode_picture(pipeline.vae, latent))
+            decoded = self._pictures.with_faces_mended(decode_picture(pipeline.vae, latent))
+            picture = run.start.finished(place, decoded, latent)
             yield Drawn(index, picture, one, pairs[place] | stopped)
 
     def _first_pass(self, alone: Sequence[GenerationRequest]) -> Pass:
         """From noise, or from a picture."""
         request, settings, pipeline = self._work.request, self._work.settings, self._tools.pipeline
         noise = draw_noise(alone, settings, pipeline, (request.height // pipeline.downscale, request.width // pipeline.downscale))
-        start = Start()
-        if request.init_images:
-            self._bring_vae()
-            start = build_start(alone, self._work.pictures, pipeline, noise.first, settings.img2img_background_color)
-        return build_pass(alone, settings, pipeline, self._prompts, noise, start, fix_steps=settings.img2img_fix_steps)
+        if request.init_images or extra_channels_of(pipeline):
+            self._bring_vae(pipeline)
+        start = build_start(alone, pipeline, noise.first, self._inputs)
+        controls = self._controls(alone, pipeline, noise.first)
+        return build_pass(
+            alone, settings, pipeline, self._prompts, noise, start, fix_steps=settings.img2img_fix_steps, refiner=self._refiner(None),
+            controls=controls,
+        )  # fmt: skip
 
-    def _second_pass(self, alone: Sequence[GenerationRequest], prompts: PromptReader, latents: torch.Tensor) -> Pass:
-        """From the first pass's latents (B, C, h, w), made larger."""
-        request, settings, pipeline = self._work.request, self._work.settings, self._tools.pipeline
-        self._bring_vae()
-        larger = upscaled(latents, request, pipeline)
+    def _second_pass(
+        self, alone: Sequence[GenerationRequest], pipeline: Pipeline, reader: PromptReader, latents: torch.Tensor
+    ) -> Generator[UNetCall | EngineEvent, Answer, Pass | None]:
+        """From the first pass's latents (B, C, h, w), made larger; None when the batch is skipped meanwhile."""
+        request, settings = self._work.request, self._work.settings
+        self._bring_vae(self._tools.pipeline)
+        if pipeline is not self._tools.pipeline:
+            self._bring_vae(pipeline)
+        enlarge = partial(self._pictures.enlarging, request.hr_upscaler)
+        try:
+            larger = yield from upscaled(latents, request, self._tools.pipeline, enlarge, pipeline)
+        except SkipBatch:
+            return None
         second = [one.second_pass for one in alone]
         noise = draw_noise(second, settings, pipeline, (larger.shape[2], larger.shape[3]))
-        return build_pass(second, settings, pipeline, prompts, noise, Start(larger), fix_steps=True)
+        depth = given_depth(self._work.request, self._inputs)
+        start = start_from_noise(second[0], pipeline, noise.first, self._inputs, depth, larger)
+        refiner = self._refiner(reader.calls)
+        controls = self._controls(second, pipeline, larger, is_second=True)
+        return build_pass(second, settings, pipeline, reader, noise, start, fix_steps=True, refiner=refiner, controls=controls)
+
+    def _controls(
+        self, alone: Sequence[GenerationRequest], pipeline: Pipeline, latents: torch.Tensor, *, is_second: bool = False
+    ) -> PassControls:
+        """The ControlNet units of a pass over latents (B, C, h, w)."""
+        size = latents.shape[2], latents.shape[3]
+        return place_controls(alone, self._tools.control_pictures, self._work.controls, pipeline, size, is_second=is_second)
+
+    def _second_model(self) -> tuple[Pipeline, PromptReader]:
+        """What draws the second pass, and its reader of prompts; loaded when it is needed."""
+        if self._second is None:
+            pipeline = self._tools.pipeline
+            if other := self._work.hires_model:
+                controls = tuple(dict.fromkeys(self._work.controls.values()))
+                pipeline = pipeline.beside(PipelineSpec(other.checkpoint, other.vae, controls))
+            self._second = pipeline, self._reader(pipeline, _calls(self._work.request.second_pass))
+        return self._second
+
+    def _refiner(self, hires_calls: int | None) -> Refiner | None:
+        """What takes over in this pass, if anything.  hires_calls: of the second pass, when it is that one."""
+        other, request, settings = self._work.refiner, self._work.request, self._work.settings
+        passes = settings.hires_fix_refiner_pass
+        left_out = request.enable_hr and passes == ("second pass" if hires_calls is None else "first pass")
+        if other is None or left_out:
+            return None
+
+        def begin() -> tuple[Pipeline, PromptReader]:
+            pipeline = self._tools.pipeline.beside(PipelineSpec(other.checkpoint, other.vae))
+            return pipeline, self._reader(pipeline, hires_calls)
+
+        told = refiner_pairs(request, settings, other.title)
+        return Refiner(begin, request.refiner_switch_at, settings.refiner_switch_by_sample_steps, told)
+
+    def _reader(self, pipeline: Pipeline, hires_calls: int | None = None) -> PromptReader:
+        return PromptReader(self._work, pipeline, self._tools.tokenizer, self._tools.prompts, _calls(self._work.request), hires_calls)
 
     def _sample(self, run: Pass) -> Generator[UNetCall | EngineEvent, Answer, tuple[torch.Tensor | None, int]]:
         return (yield from run.sample(self._clock, self._work.settings.show_progress_every_n_steps, self._tools.preview))
 
-    def _bring_vae(self) -> None:
-        pipeline = self._tools.pipeline
+    def _bring_vae(self, pipeline: Pipeline) -> None:
         pipeline.bring(pipeline.vae)
         pipeline.adapt(pipeline.vae, Adaptation((), self._work.settings.tiling))
 

@@ -31,11 +31,13 @@ class Estimates:
 
     positives: (P, C, h, w), denoised towards each part of the prompt.   weights: of the parts.
     negative: (C, h, w), denoised towards the negative prompt; None where that was not asked.
+    apart: the same without knowing the picture that is drawn from, where a model wants it.
     """
 
     positives: torch.Tensor
     weights: tuple[float, ...]
     negative: torch.Tensor | None
+    apart: torch.Tensor | None = None
 
 
 class Guidance(Protocol):
@@ -60,12 +62,14 @@ class ClassifierFree:
 
     Source: Ho & Salimans 2022; Liu et al. 2022 for several parts. At scale 1 a single part is the answer, so the negative
     prompt is not evaluated. Where it was not, the first part stands in its place.
+    image_scale: how closely the result follows the picture, where the model is asked without it too (Brooks et al. 2023, eq. 3).
     """
 
     used: Mapping[str, str] = {}
 
-    def __init__(self, scale: float, weights: tuple[float, ...] = (1.0,)) -> None:
+    def __init__(self, scale: float, weights: tuple[float, ...] = (1.0,), image_scale: float = 1.0) -> None:
         self._scale = scale
+        self._image_scale = image_scale
         self._cancels_out = scale == 1.0 and weights == (1.0,)
 
     def wants_negative(self, moment: Moment) -> bool:
@@ -77,7 +81,7 @@ class ClassifierFree:
         start = estimates.positives[0] if estimates.negative is None else estimates.negative
         if estimates.negative is None and len(estimates.weights) == 1:
             return start
-        combined = start
+        combined = start if estimates.apart is None else estimates.apart + (start - estimates.apart) * self._image_scale
         for positive, weight in zip(estimates.positives, estimates.weights, strict=True):
             combined = combined + (positive - start) * (weight * self._scale)
         return combined
@@ -167,7 +171,7 @@ def build_guidance(request: GenerationRequest, settings: Settings, weights: tupl
 
     weights: of its prompt's parts.   scale_factor: what the sampler multiplies the CFG scale with.
     """
-    guidance: Guidance = ClassifierFree(request.cfg_scale * scale_factor, weights)
+    guidance: Guidance = ClassifierFree(request.cfg_scale * scale_factor, weights, request.image_cfg_scale)
     if request.cfg_rescale:
         guidance = Rescaled(guidance, request.cfg_rescale)
     sigma = settings.s_min_uncond or request.s_min_uncond or 0.0

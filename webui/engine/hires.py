@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 
 import torch
@@ -11,7 +11,12 @@ from torch.nn import functional
 
 from webui.core.request import GenerationRequest
 from webui.engine.pipeline_manager import Pipeline
+from webui.engine.rows import Answer, UNetCall
+from webui.engine.upscale import Enlarging
 from webui.engine.vae import decode_picture, encode_picture
+
+# A picture, and the width and height it is to have.
+Enlarge = Callable[[Image.Image, int, int], Enlarging]
 
 # Of each latent upscaler: torch's mode, and whether it smooths.
 LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = MappingProxyType(
@@ -24,30 +29,51 @@ LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = MappingProxyType(
         "Latent (nearest-exact)": ("nearest-exact", False),
     }
 )
-PICTURE_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
-    {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
-)
 
 
-def upscaled(latents: torch.Tensor, request: GenerationRequest, pipeline: Pipeline) -> torch.Tensor:
-    """(B, C, h', w') of the first pass's latents (B, C, h, w)."""
+def upscaled(
+    latents: torch.Tensor, request: GenerationRequest, pipeline: Pipeline, enlarge: Enlarge, second: Pipeline | None = None
+) -> Generator[UNetCall, Answer, torch.Tensor]:
+    """(B, C, h', w') of the first pass's latents (B, C, h, w).
+
+    enlarge: with the upscaler that the request names. Between its tiles an empty UNetCall lets the other jobs go on.
+    second: what draws the second pass, where that is another model.
+    """
     target = request.hires_size
     size = (target.height // pipeline.downscale, target.width // pipeline.downscale)
     if request.hr_upscaler in LATENT_UPSCALERS:
         mode, antialias = LATENT_UPSCALERS[request.hr_upscaler]
         larger = functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
     else:
-        how = PICTURE_FILTERS[request.hr_upscaler]
-        pictures = [decode_picture(pipeline.vae, latent).resize((target.width, target.height), how) for latent in latents]
-        larger = torch.cat([encode_picture(pipeline.vae, picture) for picture in pictures])
+        encoded = []
+        for latent in latents:
+            picture = yield from in_turn(enlarge(decode_picture(pipeline.vae, latent), target.width, target.height))
+            encoded.append(encode_picture((second or pipeline).vae, picture))
+        larger = torch.cat(encoded)
     cut_x, cut_y = target.cut_x // pipeline.downscale, target.cut_y // pipeline.downscale
     return larger[:, :, cut_y // 2 : larger.shape[2] - (cut_y + 1) // 2, cut_x // 2 : larger.shape[3] - (cut_x + 1) // 2]
 
 
-def hires_pairs(request: GenerationRequest, second: GenerationRequest) -> dict[str, str]:
-    """What A1111's infotext says of the second pass, in its order.  second: the request of that pass."""
+def in_turn(work: Enlarging) -> Generator[UNetCall, Answer, Image.Image]:
+    """Enlarge a picture; between two tiles the device loop sees to other jobs, and to this one's cancelling and skipping."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            picture: Image.Image = end.value
+            return picture
+        yield UNetCall(())
+
+
+def hires_pairs(request: GenerationRequest, second: GenerationRequest, checkpoint: str = "") -> dict[str, str]:
+    """What A1111's infotext says of the second pass, in its order.
+
+    second: the request of that pass.   checkpoint: title of the model that draws it, where that is another one.
+    """
     sized = bool(request.hr_resize_x or request.hr_resize_y)
     pairs = {
+        "Hires checkpoint": checkpoint or None,
+        "Hires CFG Scale": str(request.hr_cfg) if request.hr_cfg else None,
         "Hires sampler": second.sampler if second.sampler != request.sampler else None,
         "Hires prompt": second.prompt if second.prompt != request.prompt else None,
         "Hires negative prompt": second.negative_prompt if second.negative_prompt != request.negative_prompt else None,

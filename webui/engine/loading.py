@@ -34,6 +34,11 @@ class TensorFile:
             raise ModelError(f"{self.path.name}: {name!r} has shape {shape} where {dimensions} dimensions are needed.")
         return shape
 
+    def dimensions(self, name: str) -> int:
+        """How many dimensions one tensor has.  Raises ModelError if the file has none of that name."""
+        self._check(name)
+        return len(self._file.get_slice(name).get_shape())
+
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.  Raises ModelError if the file has none of that name."""
         self._check(name)
@@ -51,6 +56,23 @@ class TensorFile:
             raise ModelError(f"{self.path.name} lacks the tensor {name!r}, so it is damaged or of another model family.")
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A weight that is a part of a tensor in the file: the number-th of so many equal pieces of its rows, or its transpose."""
+
+    name: str
+    number: int = 0
+    of: int = 1
+    transposed: bool = False
+
+    def out_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The part of this tensor; of rows that cannot be shared equally, all, whose shape then fits nowhere."""
+        if self.transposed:
+            return tensor.t().contiguous() if tensor.ndim == 2 else tensor
+        rows, rest = divmod(len(tensor) if tensor.ndim else 0, self.of)
+        return tensor if rest or not rows else tensor[self.number * rows : (self.number + 1) * rows]
+
+
 def build_skeleton(build: Callable[[], nn.Module]) -> nn.Module:
     """A module without weights: nothing is allocated or initialised."""
     with torch.device("meta"), no_init_weights():
@@ -58,11 +80,11 @@ def build_skeleton(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def assign_weights(
-    module: nn.Module, file: TensorFile, name_in_file: Callable[[str], str], *, dtype: torch.dtype, device: torch.device
+    module: nn.Module, file: TensorFile, name_in_file: Callable[[str], str | Cut], *, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Make a file's tensors the weights of a module. In the file's own dtype on the CPU they stay mapped; nothing is copied.
 
-    name_in_file: of a weight's name in the module, its name in the file.
+    name_in_file: of a weight's name in the module, its name in the file, or of which tensor there it is a part.
     Raises ModelError when one is missing or has another shape.
     """
     slots = [(slot, _fitting(file, name_in_file(slot.name), slot.weight)) for slot in _slots(module)]
@@ -99,8 +121,11 @@ def _slots(module: nn.Module) -> list[_Slot]:
     ]
 
 
-def _fitting(file: TensorFile, name: str, place: torch.Tensor) -> torch.Tensor:
+def _fitting(file: TensorFile, source: str | Cut, place: torch.Tensor) -> torch.Tensor:
+    name = source.name if isinstance(source, Cut) else source
     tensor = file.tensor(name)
+    if isinstance(source, Cut):
+        tensor = source.out_of(tensor)
     if tensor.ndim == 4 and place.ndim == 2:
         tensor = tensor[:, :, 0, 0]  # the original writes some linear layers as 1x1 convolutions
     if tensor.shape != place.shape:

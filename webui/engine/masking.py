@@ -88,6 +88,12 @@ def _smear(canvas: Image.Image, inner: Image.Image) -> None:
         canvas.paste(inner.resize(strip, box=(inner.width, 0, inner.width, canvas.height)), (left + inner.width, 0))
 
 
+def extended(image: Image.Image, amounts: tuple[int, int, int, int]) -> Image.Image:
+    """The picture on a larger canvas that goes on in the colours of its edge.  amounts: pixels more at the left, above, right, below."""
+    left, up, right, down = amounts
+    return Image.fromarray(np.pad(np.asarray(image), ((up, down), (left, right), (0, 0)), mode="edge"))
+
+
 def crop_around(mask: Image.Image, padding: int, width: int, height: int) -> Box | None:
     """The part of the picture that shows the white of the mask, widened to the shape it will be drawn in; None for a black mask."""
     box = mask.getbbox()
@@ -130,6 +136,7 @@ class Overlay:
     """What is laid over a finished picture: the original where the mask is black.  box: where the drawn part belongs, None for all."""
 
     original: Image.Image
+    mask: Image.Image
     box: Box | None = None
 
     def over(self, drawn: Image.Image) -> Image.Image:
@@ -147,7 +154,7 @@ def overlay_of(image: Image.Image, mask: Image.Image, box: Box | None = None) ->
     """The original with its masked part left transparent."""
     kept = Image.new("RGBa", image.size)
     kept.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask.convert("L")))
-    return Overlay(kept.convert("RGBA"), box)
+    return Overlay(kept.convert("RGBA"), mask, box)
 
 
 def doubled(mask: Image.Image) -> Image.Image:

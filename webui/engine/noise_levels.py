@@ -51,8 +51,11 @@ class NoiseLevels:
     def with_zero_terminal_snr(self) -> NoiseLevels:
         """The same schedule stretched so that the last level is pure noise.
 
-        Source: Lin et al. 2023, algorithm 1. A signal of exactly 0 has no sigma, so the last one is A1111's very small number.
+        Source: Lin et al. 2023, algorithm 1. A signal of exactly 0 has no sigma, so the last one is A1111's very small number. Levels
+        that end so already stay as they are.
         """
+        if self.alphas_cumprod[-1] <= 2 * ALMOST_NO_SIGNAL:
+            return self
         signal = self.alphas_cumprod.sqrt()
         first, last = signal[0].clone(), signal[-1].clone()
         stretched = ((signal - last) * (first / (first - last))) ** 2

@@ -13,12 +13,15 @@ from webui.core.events import EngineEvent, Preview, Progress
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.core.settings import Settings
-from webui.engine.denoiser import Answer, Denoiser, Guided, UNetCall
+from webui.engine.controls import NO_CONTROLS, PassControls
+from webui.engine.denoiser import Denoiser, Guided
 from webui.engine.guidance import build_guidance
 from webui.engine.noise import NoiseSource, PictureNoise, picture_seed
 from webui.engine.noise_levels import levels_for
 from webui.engine.pipeline_manager import Pipeline
 from webui.engine.prompts import PromptReader
+from webui.engine.refiner import RefinedDenoiser, Refiner, check_successor
+from webui.engine.rows import Answer, UNetCall
 from webui.engine.samplers import Plan, plan_sampling, read_options
 from webui.engine.starts import Start
 
@@ -51,7 +54,7 @@ class Pass:
     """A sampling that is ready to run.  first_x: where it begins.   steps: as the user counts them."""
 
     plan: Plan
-    denoiser: Denoiser
+    denoiser: Denoiser | RefinedDenoiser
     pictures: Sequence[Guided]
     first_x: torch.Tensor
     start: Start
@@ -73,6 +76,7 @@ class Pass:
             **self.plan.used,
             **picture.guidance.used,
             **padded,
+            **self.denoiser.used,
         }
 
     def sample(self, clock: Clock, every: int, preview: Show) -> Generator[UNetCall | EngineEvent, Answer, Sampled]:
@@ -107,10 +111,13 @@ def build_pass(
     start: Start,
     *,
     fix_steps: bool = False,
+    refiner: Refiner | None = None,
+    controls: PassControls = NO_CONTROLS,
 ) -> Pass:
     """alone: what the batch's pictures ask of this pass.   start: what it begins with; noise alone where that has no latents.
 
-    fix_steps: make all steps that were asked for, however weak the denoising is.
+    fix_steps: make all steps that were asked for, however weak the denoising is.   refiner: what takes over on the way.
+    controls: ControlNet units; a refiner has none.
     """
     first = alone[0]
     conditionings = [prompts.read(one) for one in alone]
@@ -131,17 +138,34 @@ def build_pass(
         for asked, one in zip(alone, conditionings, strict=True)
     ]
     pad, padding_key = _padding(settings)
-    denoiser = Denoiser(
-        pictures, levels, pipeline.prediction, calls=prompts.calls, pad=pad, start=start, walks_time_steps=not sampler.has_schedule
-    )
+
+    def build_denoiser(model: Pipeline, guided: Sequence[Guided], calls_made: int, units: PassControls) -> Denoiser:
+        return Denoiser(
+            guided, levels_for(model.levels, settings)[0], model.prediction, calls=prompts.calls, pad=pad, start=start, model=model,
+            walks_time_steps=not sampler.has_schedule, calls_made=calls_made, controls=units, planned_calls=plan.calls,
+        )  # fmt: skip
+
+    def build_second(calls_made: int) -> Denoiser:
+        assert refiner is not None
+        model, reader = refiner.begin()
+        check_successor(pipeline, model)
+        guided = [Guided(reader.read(asked), one.guidance) for asked, one in zip(alone, pictures, strict=True)]
+        return build_denoiser(model, guided, calls_made, NO_CONTROLS)
+
+    own = build_denoiser(pipeline, pictures, 0, controls)
+    denoiser = RefinedDenoiser(own, build_second, refiner, levels, prompts.calls) if refiner else own
     strength = _noise_strength(first, settings, is_second=fix_steps and not first.init_images)
-    if start.latents is None:
-        first_x = noise.first * plan.noise_scale
-    else:
-        noised = noise.first * strength
-        first_x = (start.latents.to(noised) + noised * settings.img2img_extra_noise) * plan.latent_scale + noised * plan.noise_scale
+    first_x = _first_x(start, noise.first, plan, strength, settings.img2img_extra_noise)
     noise_pairs = {} if start.latents is None else _noise_pairs(strength, settings.img2img_extra_noise)
     return Pass(plan, denoiser, pictures, first_x, start, first.steps, prompts.calls, level_pairs, noise_pairs, padding_key)
+
+
+def _first_x(start: Start, noise: torch.Tensor, plan: Plan, strength: float, extra: float) -> torch.Tensor:
+    """Where sampling begins, (B, C, h, w).  strength: of the noise over a picture.   extra: more of it, as if of the picture."""
+    if start.latents is None:
+        return noise * plan.noise_scale
+    noised = noise * strength
+    return (start.latents.to(noised) + noised * extra) * plan.latent_scale + noised * plan.noise_scale
 
 
 def _noise_pairs(strength: float, extra: float) -> dict[str, str]:

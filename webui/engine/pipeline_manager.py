@@ -6,48 +6,62 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel
 
 from webui.engine.adaptation import Adaptation, NetworkUse
-from webui.engine.adapters.embeddings import Embedding
+from webui.engine.adapters.controlnet import DIFFUSERS_WEIGHTS, check_fits, read_control_shape
+from webui.engine.adapters.embeddings import Embedding, TextEncoder
+from webui.engine.adapters.lora import LoraPatches
 from webui.engine.adapters.worn import NetworkFiles, Worn
-from webui.engine.conditioning import Fixes, encode_clip
+from webui.engine.conditioning import Coding, Encode, Fixes
 from webui.engine.device import Device, release_memory
-from webui.engine.families import sd1
-from webui.engine.loading import TensorFile, assign_weights, build_skeleton, file_version, strip_weights
+from webui.engine.families.base import Family
+from webui.engine.families.known import family_of
+from webui.engine.families.prediction import asks_for_v, read_prediction
+from webui.engine.families.vae import read_vae_shape
+from webui.engine.loading import Cut, TensorFile, assign_weights, build_skeleton, file_version, strip_weights
 from webui.engine.noise_levels import EpsPrediction, NoiseLevels, VPrediction, scaled_linear
+from webui.engine.text_encoders import read_text
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """Which weights a job needs. Jobs of equal specs can share forward passes.  vae: None for the checkpoint's own."""
+    """Which weights a job needs. Jobs of equal specs can share forward passes.  vae: None for the checkpoint's own.
+
+    controls: the ControlNets' files, each once.
+    """
 
     checkpoint: Path
     vae: Path | None = None
+    controls: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """Components joined for drawing; valid while its lease is held.
 
+    text_encoders: in the order in which the family joins their vectors.
     vae_version, text_version: which weights these are, for what is derived from them.
     bring: to be called with a component before it is used, so that it is on the device.   adapt: thereafter, with what it is to
     wear.   embedding: the one of a word and a file.   remark: what the user should know of a network on these modules.
+    beside: another pipeline to work beside this one, pinned until this one's lease ends.
+    bring_beside: as `bring`, for what works together with the UNet.   controls: the ControlNets by file.
     """
 
-    text_encoder: CLIPTextModel
+    family: Family
+    text_encoders: tuple[TextEncoder, ...]
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     levels: NoiseLevels
@@ -59,10 +73,51 @@ class Pipeline:
     adapt: Callable[[nn.Module, Adaptation], None]
     embedding: Callable[[str, Path], Embedding]
     remark: Callable[[NetworkUse], str | None]
+    beside: Callable[[PipelineSpec], Pipeline]
+    bring_beside: Callable[[nn.Module], None]
+    controls: Mapping[Path, ControlNetModel] = field(default_factory=dict)
 
-    def encode(self, tokens: torch.Tensor, fixes: Sequence[Fixes], clip_skip: int) -> torch.Tensor:
-        """Vectors (n, 77, D) of tokens (n, 77)."""
-        return encode_clip(self.text_encoder, tokens, fixes, clip_skip)
+    def encoders(self, adaptation: Adaptation) -> tuple[Encode, ...]:
+        """The text encoders as functions, to be called one after another, each wearing this."""
+
+        def encoder(place: int) -> Encode:
+            module, reading = self.text_encoders[place], self.family.texts[place].reading
+
+            def encode(tokens: torch.Tensor, fixes: Sequence[Fixes], coding: Coding) -> tuple[torch.Tensor, torch.Tensor | None]:
+                self.bring(module)
+                self.adapt(module, adaptation)
+                return read_text(module, reading, place, tokens, fixes, coding)
+
+            return encode
+
+        return tuple(map(encoder, range(len(self.text_encoders))))
+
+    def beside_context(self, vector: torch.Tensor | None) -> dict[str, torch.Tensor] | None:
+        """What a UNet, or a ControlNet made for it, is given beside the context as added_cond_kwargs.
+
+        vector: (n, V), the text's pooled vector and then the numbers of the picture; None for families without.
+        """
+        if vector is None:
+            return None
+        numbers = self.numbers
+        return {"text_embeds": vector[:, :-numbers].to(self.device.dtype), "time_ids": vector[:, -numbers:]}
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers of the picture the UNet is told."""
+        config = self.unet.config
+        pooled = self.text_encoders[-1].config.projection_dim
+        return int(config["projection_class_embeddings_input_dim"] - pooled) // int(config["addition_time_embed_dim"])
+
+    @property
+    def extra_channels(self) -> int:
+        """Channels that the UNet takes beside the latents: 5 for inpainting, 4 for InstructPix2Pix, 1 for depth."""
+        return int(self.unet.config["in_channels"]) - self.latent_channels
+
+    @property
+    def scaling_factor(self) -> float:
+        """What latents are multiplied with when they come out of the VAE, and divided by before they go in."""
+        return float(self.vae.config["scaling_factor"])
 
     @property
     def latent_channels(self) -> int:
@@ -79,23 +134,37 @@ class Shape(Protocol):
     """An architecture that can be built as a skeleton and filled from a file."""
 
     def build(self) -> Any: ...
-    def name_in(self, file: TensorFile) -> Callable[[str], str]: ...
+    def name_in(self, file: TensorFile) -> Callable[[str], str | Cut]: ...
     def __hash__(self) -> int: ...
 
 
 @dataclass(eq=False)
 class _Component:
-    """A module with a file's weights in it."""
+    """A module with a file's weights in it.  predicts_v: what it answered, None before it is asked."""
 
     module: Any
     shape: Hashable
     size: int
+    predicts_v: bool | None = None
     pins: int = 0
     last_used: float = field(default_factory=time.monotonic)
     worn: Worn = field(init=False)
 
     def __post_init__(self) -> None:
         self.worn = Worn(self.module)
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Of a pipeline's components."""
+
+    texts: tuple[Hashable, ...]
+    unet: Hashable
+    vae: Hashable
+
+    @property
+    def all(self) -> tuple[Hashable, ...]:
+        return (*self.texts, self.unet, self.vae)
 
 
 class PipelineManager:
@@ -106,8 +175,10 @@ class PipelineManager:
         self._budget = budget
         self._lock = threading.RLock()
         self._components: dict[Hashable, _Component] = {}
+        self._families: dict[Hashable, Family] = {}
         self._skeletons: defaultdict[Hashable, list[nn.Module]] = defaultdict(list)
         self._at_work: nn.Module | None = None
+        self._beside: list[nn.Module] = []
         self._networks = NetworkFiles()
 
     @contextmanager
@@ -119,7 +190,7 @@ class PipelineManager:
         pinned: list[_Component] = []
         try:
             with self._lock:
-                pipeline = self._join(spec, pinned)
+                pipeline = self._join_with_controls(spec, pinned)
             yield pipeline
         finally:
             with self._lock:
@@ -131,7 +202,8 @@ class PipelineManager:
     def resident(self, spec: PipelineSpec) -> bool:
         """Whether a lease would have nothing to load."""
         with self._lock:
-            return all(key in self._components for key in self._keys(spec))
+            family = self._families.get(file_version(spec.checkpoint))
+            return family is not None and all(key in self._components for key in self._keys(spec, family).all)
 
     def clear(self) -> None:
         """Let go of everything that is not leased."""
@@ -144,52 +216,99 @@ class PipelineManager:
     def _join(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
         file = TensorFile(spec.checkpoint)
         vae_file = TensorFile(spec.vae) if spec.vae else file
-        text_key, unet_key, vae_key = self._keys(spec)
+        family = family_of(file)
+        self._families[file_version(spec.checkpoint)] = family
+        keys = self._keys(spec, family)
         device = self.device
-        text_encoder = self._component(text_key, file, sd1.read_text_shape, device.dtype, pinned)
-        unet = self._component(unet_key, file, sd1.read_unet_shape, device.dtype, pinned)
-        vae = self._component(vae_key, vae_file, sd1.read_vae_shape, device.vae_dtype, pinned)
-        prediction = VPrediction() if sd1.predicts_v(file) else EpsPrediction()
-        text, diffusion, decoder = pinned[-3:]
+        texts = tuple(
+            self._component(key, file, part.shape, device.dtype, pinned) for key, part in zip(keys.texts, family.texts, strict=True)
+        )
+        unet = self._component(keys.unet, file, family.unet, device.dtype, pinned)
+        vae = self._component(keys.vae, vae_file, partial(read_vae_shape, scaling_factor=family.latent_scale), device.vae_dtype, pinned)
+        *encoders, diffusion, decoder = pinned[-len(texts) - 2 :]
+        levels, prediction = self._training(file, family, diffusion)
 
         def adapt(module: nn.Module, adaptation: Adaptation) -> None:
-            component = next(one for one in (text, diffusion, decoder) if one.module is module)
+            component = next(one for one in (*encoders, diffusion, decoder) if one.module is module)
             if not component.worn.wears(adaptation):
-                self._adapt(component, adaptation, diffusion, text)
+                self._adapt(component, adaptation, [diffusion, *encoders])
 
         def remark(use: NetworkUse) -> str | None:
-            found = self._networks.lora(use, unet, text_encoder, (diffusion.shape, text.shape)).remark if use.kind == "lora" else None
+            found = self._lora(use, [diffusion, *encoders]).remark if use.kind == "lora" else None
             return f"{use.path.name} {found}." if found else None
 
+        def beside(other: PipelineSpec) -> Pipeline:
+            with self._lock:
+                return self._join_with_controls(other, pinned)
+
         return Pipeline(
-            text_encoder,
+            family,
+            texts,
             unet,
             vae,
-            scaled_linear(),
+            levels,
             prediction,
             device,
-            vae_key,
-            text_key,
+            keys.vae,
+            (family.name, keys.texts),
             self._bring,
             adapt,
             self._networks.embedding,
             remark,
+            beside,
+            self._bring_beside,
         )
 
-    def _adapt(self, component: _Component, adaptation: Adaptation, unet: _Component, text_encoder: _Component) -> None:
-        """Let a component wear this.  unet, text_encoder: those of the same pipeline, for which LoRAs are read together."""
-        loras = [use for use in adaptation.networks if use.kind == "lora"] if component in (unet, text_encoder) else []
-        shapes = unet.shape, text_encoder.shape
-        found = [self._networks.lora(use, unet.module, text_encoder.module, shapes) for use in loras]
-        is_unet = component is unet
-        patches = [(one.unet, use.unet) if is_unet else (one.text_encoder, use.te) for one, use in zip(found, loras, strict=True)]
+    def _join_with_controls(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
+        pipeline = self._join(spec, pinned)
+        return replace(pipeline, controls=self._join_controls(spec, pipeline.unet, pinned))
+
+    def _join_controls(self, spec: PipelineSpec, unet: UNet2DConditionModel, pinned: list[_Component]) -> dict[Path, ControlNetModel]:
+        """The ControlNets, which take after the UNet what their files do not say."""
+        controls = {}
+        for path in spec.controls:
+            shape = read_control_shape(file := TensorFile(path), unet)
+            name = path.parent.name if path.stem.startswith(DIFFUSERS_WEIGHTS) else path.stem
+            check_fits(shape, unet, name, spec.checkpoint.stem)
+            key = ("control", file_version(path), shape)
+            controls[path] = self._component(key, file, partial(_as_it_is, shape), self.device.dtype, pinned)
+        return controls
+
+    def _training(self, file: TensorFile, family: Family, unet: _Component) -> tuple[NoiseLevels, EpsPrediction | VPrediction]:
+        """The noise levels a UNet was trained on, and what it predicts."""
+        said = read_prediction(file)
+        predicts_v = said.v
+        if predicts_v is None and family.asks_unet:
+            if unet.predicts_v is None:
+                self._bring(unet.module)
+                unet.worn.take_off()
+                unet.predicts_v = asks_for_v(unet.module)
+            predicts_v = unet.predicts_v
+        levels = scaled_linear()
+        return levels.with_zero_terminal_snr() if said.zero_snr else levels, VPrediction() if predicts_v else EpsPrediction()
+
+    def _adapt(self, component: _Component, adaptation: Adaptation, together: Sequence[_Component]) -> None:
+        """Let a component wear this.  together: UNet and text encoders of the same pipeline, for which LoRAs are read together."""
+        loras = [use for use in adaptation.networks if use.kind == "lora"] if component in together else []
+        patches = []
+        for use in loras:
+            found = self._lora(use, together)
+            is_unet = component is together[0]
+            own = found.unet if is_unet else found.text_encoders[together.index(component) - 1]
+            patches.append((own, use.unet if is_unet else use.te))
         hypernetworks = [(self._networks.hypernetwork(use.path), use.unet) for use in adaptation.networks if use.kind == "hypernet"]
         component.worn.put_on(adaptation, patches, hypernetworks)
 
-    def _keys(self, spec: PipelineSpec) -> tuple[Hashable, Hashable, Hashable]:
+    def _lora(self, use: NetworkUse, together: Sequence[_Component]) -> LoraPatches:
+        return self._networks.lora(use, [one.module for one in together], tuple(one.shape for one in together))
+
+    @staticmethod
+    def _keys(spec: PipelineSpec, family: Family) -> _Keys:
         checkpoint = file_version(spec.checkpoint)
         vae = file_version(spec.vae) if spec.vae else checkpoint
-        return ("text encoder", checkpoint), ("unet", checkpoint), ("vae", vae)
+        texts = tuple((f"text encoder {number}", checkpoint) for number in range(len(family.texts)))
+        # A VAE alone in a file does not say how its latents are scaled: that is the family's.
+        return _Keys(texts, ("unet", checkpoint), ("vae", vae, family.latent_scale))
 
     def _component(
         self,
@@ -232,8 +351,16 @@ class PipelineManager:
             return
         if self._at_work is not None:
             self._at_work.to("cpu")
+        while self._beside:
+            self._beside.pop().to("cpu")
         module.to(self.device.torch)
         self._at_work = module
+
+    def _bring_beside(self, module: nn.Module) -> None:
+        """With offloading, what works with the component at work stays with it, and goes when that goes."""
+        if self.device.offload and all(one is not module for one in self._beside):
+            module.to(self.device.torch)
+            self._beside.append(module)
 
     def _evict(self, down_to: int | None = None) -> None:
         """Drop components nobody leases, the longest unused first, until the rest fits."""
@@ -247,6 +374,12 @@ class PipelineManager:
             total -= component.size
             if self._at_work is component.module:
                 self._at_work = None
+            self._beside = [module for module in self._beside if module is not component.module]
             component.worn.take_off()
             strip_weights(component.module)
             self._skeletons[component.shape].append(component.module)
+
+
+def _as_it_is(shape: Shape, file: TensorFile) -> Shape:
+    """A shape that is read already, where one is to be read of a file."""
+    return shape

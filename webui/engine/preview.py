@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 3.0
 MIN_INTERVAL = 0.25
 PATCH = 64
-TAESD_FILES = ("taesd_decoder.safetensors",)
+TAESD, TAESD_XL = "taesd_decoder.safetensors", "taesdxl_decoder.safetensors"
 
 
 class Previews:
     """Who is being looked at, and how to show it.
 
     A look lasts a few seconds and is renewed by looking again, so that viewers who vanish cost nothing.
-    taesd: the tiny decoder, if its weights are there; without it "TAESD" is shown by the linear map.
+    taesd, taesd_xl: the tiny decoders of SD and SDXL, if their weights are there; without them "TAESD" is shown by the linear map.
     """
 
-    def __init__(self, taesd: TaesdPreview | None) -> None:
-        self._taesd = taesd
+    def __init__(self, taesd: TaesdPreview | None, taesd_xl: TaesdPreview | None = None) -> None:
+        self._tiny = {TAESD: taesd, TAESD_XL: taesd_xl}
         self._lock = threading.Lock()
         self._looked_at: dict[str, float] = {}
         self._shown_at: dict[str, float] = {}
@@ -76,8 +76,8 @@ class Previews:
         if method == "Full":
             pipeline.bring(pipeline.vae)
             return decode_picture(pipeline.vae, latents[0])
-        if method == "TAESD" and self._taesd:
-            return side_by_side(self._taesd.pixels(latents))
+        if method == "TAESD" and (tiny := self._tiny[pipeline.family.taesd]):
+            return side_by_side(tiny.pixels(latents))
         if self._linear is None or self._linear[0] != pipeline.vae_version:
             pipeline.bring(pipeline.vae)
             self._linear = (pipeline.vae_version, LinearPreview(pipeline.vae))
@@ -119,9 +119,12 @@ class TaesdPreview:
         return self._decoder(latents.float()).clamp(-1, 1)
 
 
-def load_taesd(folders: tuple[Path, ...], device: torch.device) -> TaesdPreview | None:
-    """TAESD from the first folder that has its decoder. A damaged file is told of and not used: no job may fail of its preview."""
-    for path in (folder / name for folder in folders for name in TAESD_FILES):
+def load_taesd(folders: tuple[Path, ...], device: torch.device, name: str = TAESD) -> TaesdPreview | None:
+    """TAESD from the first folder that has its decoder.  name: of the file.
+
+    A damaged file is told of and not used: no job may fail of its preview.
+    """
+    for path in (folder / name for folder in folders):
         if path.is_file():
             try:
                 return TaesdPreview(path, device)

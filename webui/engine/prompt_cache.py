@@ -5,10 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-
-import torch
+from typing import Any, Protocol, TypeVar
 
 LIMIT = 256 * 2**20
+
+
+class Encoded(Protocol):
+    """What is kept: anything that knows how many bytes it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=Encoded)
 
 
 class PromptCache:
@@ -17,15 +26,16 @@ class PromptCache:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._size = 0
-        self._encoded: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+        self._encoded: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, encode: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def get(self, key: Hashable, encode: Callable[[], Kept]) -> Kept:
         """What was encoded under this key, or is now."""
         with self._lock:
             if (found := self._encoded.get(key)) is not None:
                 self._encoded.move_to_end(key)
-                return found
+                kept: Kept = found
+                return kept
         encoded = encode()
         with self._lock:
             self._drop(key)

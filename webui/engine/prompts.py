@@ -18,7 +18,7 @@ from webui.core.prompt_syntax import without_comments
 from webui.core.request import GenerationRequest
 from webui.engine.adaptation import Adaptation, AdaptationTimeline, ScheduledNetwork, schedule_network
 from webui.engine.adapters.embeddings import Embedding, EmbeddingIndex
-from webui.engine.conditioning import Chunk, Coding, chunk_prompt, count_tokens, encode_texts, read_coding, uses_emphasis
+from webui.engine.conditioning import Chunk, Coding, EncodedTexts, chunk_prompt, count_tokens, encode_texts, read_coding, uses_emphasis
 from webui.engine.loading import file_version
 from webui.engine.pipeline_manager import Pipeline
 from webui.engine.prompt_cache import PromptCache
@@ -43,8 +43,12 @@ class Conditioning:
 
 @dataclass
 class _Notes:
-    """What is noticed while a picture's prompts are read.  hashes: "name: hash" of embeddings, latest text first, as in A1111."""
+    """What is noticed while a picture's prompts are read.  hashes: "name: hash" of embeddings, latest text first, as in A1111.
 
+    size: the picture's, (width, height) in pixels.
+    """
+
+    size: tuple[int, int]
     hashes: list[str] = field(default_factory=list)
     has_emphasis: bool = False
 
@@ -74,13 +78,16 @@ class PromptReader:
         self._coding = read_coding(work.settings)
         self._networks = {(file.kind, file.name): file for file in work.networks}
         self._embeddings = [file for file in work.networks if file.kind == "embedding"]
-        self._read: dict[tuple[str, str], Conditioning] = {}
+        self._is_second = hires_calls is not None
+        self._read: dict[tuple[str, str, tuple[int, int]], Conditioning] = {}
         self._remarks: dict[str, bool] = {}
         self._index = EmbeddingIndex(self._usable_embeddings(), tokenizer)
 
     def read(self, request: GenerationRequest) -> Conditioning:
-        """What one picture is conditioned on; the same object for the same prompts.  request: of this picture alone."""
-        key = request.prompt, request.negative_prompt
+        """What one picture is conditioned on; the same object for the same prompts and size.  request: of this picture alone."""
+        larger = request.hires_size
+        size = (larger.width, larger.height) if self._is_second else (request.width, request.height)
+        key = request.prompt, request.negative_prompt, size
         if key not in self._read:
             self._read[key] = self._conditioning(*key)
         return self._read[key]
@@ -94,7 +101,7 @@ class PromptReader:
             except ModelError as error:
                 self._remarks[f"{error} Drawn without it."] = False
                 continue
-            if embedding.fits(self._pipeline.text_encoder):
+            if embedding.fits(*self._pipeline.text_encoders):
                 usable.append(embedding)
             else:
                 self._remarks[f"The embedding {file.name!r} was made for another model family; drawn without it."] = False
@@ -106,15 +113,15 @@ class PromptReader:
         self._remarks.update(dict.fromkeys(new, True))
         return new
 
-    def _conditioning(self, prompt: str, negative_prompt: str) -> Conditioning:
-        notes = _Notes()
+    def _conditioning(self, prompt: str, negative_prompt: str, size: tuple[int, int]) -> Conditioning:
+        notes = _Notes(size)
         text, segments = networks_timeline(prompt, self._first_calls, **self._timing)
         scheduled = tuple((segment.last_step, self._scheduled(segment.tags)) for segment in segments)
         adaptations = AdaptationTimeline(self.calls, scheduled, self._settings.tiling)
         for number in range(len(scheduled)):
             for remark in filter(None, map(self._pipeline.remark, adaptations.of_segment(number).networks)):
                 self._remarks.setdefault(remark, False)
-        negative = self._timeline(negative_prompt, adaptations, notes)
+        negative = self._timeline(negative_prompt, adaptations, notes, is_negative=True)
         parts = split_and(text)
         positives = [self._timeline(part.text, adaptations, notes) for part in parts]
         longest = max(positive.length for positive in positives)
@@ -123,7 +130,7 @@ class PromptReader:
             tuple(part.weight for part in parts),
             negative,
             adaptations,
-            self._encode([""], adaptations.of_segment(0))[0] if self._settings.pad_cond_uncond else None,
+            self._encode([""], adaptations.of_segment(0)).context[0] if self._settings.pad_cond_uncond else None,
             self._used(prompt, notes),
         )
 
@@ -139,25 +146,38 @@ class PromptReader:
                 self._remarks.setdefault(str(error), False)
         return tuple(found)
 
-    def _timeline(self, text: str, adaptations: AdaptationTimeline, notes: _Notes) -> Timeline:
+    def _timeline(self, text: str, adaptations: AdaptationTimeline, notes: _Notes, *, is_negative: bool = False) -> Timeline:
         """Encode all that a text is to become, and where networks change on the way, once with each set of them."""
         segments = timeline(text, self._first_calls, **self._timing)
         texts = [segment.text for segment in segments]
         notes.has_emphasis |= any(map(uses_emphasis, texts))
         if self._embeddings:
             notes.hashes[:0] = self._hashes(texts)
+        is_nothing = is_negative and self._pipeline.family.zeroes_empty_negative and not any(texts)
         entries: list[tuple[int, torch.Tensor]] = []
+        vectors: list[torch.Tensor] = []
         begin, ends = -1, [end for end, _ in adaptations.segments[:-1]] + [segments[-1].last_step]
         for number, end in enumerate(ends):
             encoded = self._encode(texts, adaptations.of_segment(number))
-            for segment, tensor in zip(segments, encoded, strict=True):
+            if is_nothing:
+                encoded = encoded.zeroed()
+            for place, segment in enumerate(segments):
                 if begin < segment.last_step and (not entries or entries[-1][0] < end):
-                    entries.append((min(segment.last_step, end), tensor))
+                    entries.append((min(segment.last_step, end), encoded.context[place]))
+                    vectors += self._vector(encoded, place, notes.size, is_negative=is_negative)
             begin = end
-        return Timeline(tuple(entries))
+        return Timeline(tuple(entries), tuple(vectors))
 
-    def _encode(self, texts: Sequence[str], adaptation: Adaptation) -> torch.Tensor:
-        """(n, T, D) of texts that belong together."""
+    def _vector(self, encoded: EncodedTexts, place: int, size: tuple[int, int], *, is_negative: bool) -> list[torch.Tensor]:
+        """What conditions beside the context of one of the texts: (V,), or nothing where the family takes nothing."""
+        numbers = self._pipeline.family.numbers
+        if numbers is None or encoded.pooled is None:
+            return []
+        pooled = encoded.pooled[place]
+        return [torch.cat([pooled, torch.tensor(numbers(size, self._settings, is_negative)).to(pooled)])]
+
+    def _encode(self, texts: Sequence[str], adaptation: Adaptation) -> EncodedTexts:
+        """Texts that belong together."""
         pipeline, coding = self._pipeline, self._coding
         key = (
             pipeline.text_version,
@@ -167,12 +187,7 @@ class PromptReader:
             tuple(texts),
         )
 
-        def encode() -> torch.Tensor:
-            pipeline.bring(pipeline.text_encoder)
-            pipeline.adapt(pipeline.text_encoder, adaptation)
-            return encode_texts(pipeline.encode, [self._chunks(text) for text in texts], coding)
-
-        return self._cache.get(key, encode)
+        return self._cache.get(key, lambda: encode_texts(pipeline.encoders(adaptation), [self._chunks(text) for text in texts], coding))
 
     def _chunks(self, text: str) -> list[Chunk]:
         return chunk_prompt(self._tokenizer, text, self._coding, self._index.find)

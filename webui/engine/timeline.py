@@ -9,13 +9,25 @@ import torch
 
 @dataclass(frozen=True)
 class Timeline:
-    """What conditions at which denoiser call.  entries: (last call, (T, D)), rising; all of one T."""
+    """What conditions at which denoiser call.
+
+    entries: (last call, context (T, D)), rising; all of one T.   vectors: for each entry, what conditions beside its context (V,);
+    none for models that take nothing beside.
+    """
 
     entries: tuple[tuple[int, torch.Tensor], ...]
+    vectors: tuple[torch.Tensor, ...] = ()
 
     def at(self, call: int) -> torch.Tensor:
-        """The first entry whose last call is not before this one; past the end, the first of all, as in A1111."""
-        return next((tensor for last, tensor in self.entries if call <= last), self.entries[0][1])
+        """The context of the first entry whose last call is not before this one; past the end, of the first of all, as in A1111."""
+        return self.entries[self._place(call)][1]
+
+    def vector_at(self, call: int) -> torch.Tensor | None:
+        """What conditions beside that context."""
+        return self.vectors[self._place(call)] if self.vectors else None
+
+    def _place(self, call: int) -> int:
+        return next((place for place, (last, _) in enumerate(self.entries) if call <= last), 0)
 
     @property
     def length(self) -> int:
@@ -26,7 +38,7 @@ class Timeline:
         """With the last vector of each entry repeated up to a length; what is longer stays."""
         if self.length >= length:
             return self
-        return Timeline(tuple((last, with_last_repeated(tensor, length)) for last, tensor in self.entries))
+        return Timeline(tuple((last, with_last_repeated(tensor, length)) for last, tensor in self.entries), self.vectors)
 
 
 def with_last_repeated(context: torch.Tensor, length: int) -> torch.Tensor:

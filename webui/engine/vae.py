@@ -79,7 +79,12 @@ def decode_in_tiles(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
 
 
 def encode_picture(vae: AutoencoderKL, image: Image.Image) -> torch.Tensor:
-    """The latents (1, C, h, w) of a picture: the middle of what the encoder says, so that they are always the same."""
+    """The latents (1, C, h, w) of a picture."""
     pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).permute(2, 0, 1)[None]
-    encoded = vae.encode((pixels * 2 - 1).to(device=vae.device, dtype=vae.dtype)).latent_dist.mode()
+    return encode_pixels(vae, pixels * 2 - 1)
+
+
+def encode_pixels(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+    """The latents (1, C, h, w) of pixels (1, 3, H, W) in [-1, 1]: the middle of what the encoder says, so that they are always the same."""
+    encoded = vae.encode(pixels.to(device=vae.device, dtype=vae.dtype)).latent_dist.mode()
     return encoded.float() * vae.config["scaling_factor"]

@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL.Image import Image
 
 from webui.core.errors import WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import Engine, MemoryUse, Work
+from webui.core.ports import AnnotationOptions, AnyWork, Engine, MemoryUse
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class WarmingEngine:
         engine = self._ready()
         return engine.device if engine else ""
 
-    def run(self, work: Work) -> Iterator[EngineEvent]:
+    def run(self, work: AnyWork) -> Iterator[EngineEvent]:
         """Wait for the engine, then draw. Cancelling ends the wait; an engine that cannot start fails the job."""
         if self._must_stop_waiting(work.job_id):
             yield Cancelled()
@@ -95,6 +97,14 @@ class WarmingEngine:
     def count_tokens(self, text: str) -> tuple[int, int]:
         """Wait for the engine, then count."""
         return self._engine.result().count_tokens(text)
+
+    def annotate(self, module: str, picture: Image, options: AnnotationOptions) -> Image:
+        """Wait for the engine, then do it."""
+        return self._engine.result().annotate(module, picture, options)
+
+    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+        """Wait for the engine, then do it."""
+        return self._engine.result().depth_of(picture, checkpoint, model)
 
     def memory(self) -> MemoryUse:
         """The machine's memory; the device's too once the engine is there."""

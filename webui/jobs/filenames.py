@@ -93,9 +93,11 @@ def render(pattern: str, facts: NameFacts) -> str:
     return "".join([*written, pattern[end:]])
 
 
-def next_number(folder: Path) -> int:
-    """One more than the highest number that a file in the folder begins with; 0 in an empty one."""
-    numbers = [int(match[1]) for path in folder.iterdir() if (match := _NUMBER.match(path.name))]
+def next_number(folder: Path, basename: str = "") -> int:
+    """One more than the highest number that a file in the folder begins with, or has behind "basename-"; 0 in an empty one."""
+    start = f"{basename}-" if basename else ""
+    names = [path.name.removeprefix(start) for path in folder.iterdir() if path.name.startswith(start)]
+    numbers = [int(match[1]) for name in names if (match := _NUMBER.match(name))]
     return max(numbers, default=-1) + 1
 
 

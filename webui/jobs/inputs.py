@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from webui.core.errors import InvalidRequest
+from webui.core.errors import InvalidRequest, NotFound
+from webui.core.extras import ExtrasRequest, JobRequest
 from webui.core.files import write_atomically
-from webui.core.images import encode_png
-from webui.core.request import GenerationRequest
+from webui.core.images import decode_image, encode_png
 
 SECONDS_KEPT = 24 * 3600
 _HASH = re.compile("[0-9a-f]{64}")
@@ -40,13 +40,33 @@ class InputPictures:
             write_atomically(self._path(name), data)
         return name
 
-    def files_of(self, request: GenerationRequest) -> dict[str, Path]:
+    def read(self, name: str) -> bytes:
+        """The PNG of a stored picture.  Raises NotFound for whatever names none, or one that is not kept any more."""
+        if not _HASH.fullmatch(name) or self._path(name).is_symlink():
+            raise NotFound(f"{name[:80]!r} names no stored picture.")
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"The picture {name[:12]}... is not kept any more. Give it again.") from None
+
+    def files_of(self, request: JobRequest) -> dict[str, Path]:
         """The files of a request's pictures.  Raises InvalidRequest for one that is not there (any more)."""
-        names = [name for name in (*request.init_images, request.mask) if name]
+        if isinstance(request, ExtrasRequest):
+            names = [picture.image for picture in request.pictures]
+        else:
+            of_units = (name for _, unit in request.active_units for name in (unit.image, unit.mask))
+            names = [name for name in (*request.init_images, request.mask, request.depth_map, *of_units) if name]
         for name in names:
             if not self._path(name).is_file():
                 raise InvalidRequest(f"The picture {name[:12]}... that this job starts from is not kept any more. Give it again.")
         return {name: self._path(name) for name in names}
+
+    def open(self, name: str) -> Image.Image:
+        """A stored picture.  Raises InvalidRequest when it is not there (any more)."""
+        try:
+            return decode_image(self._path(name).read_bytes())
+        except FileNotFoundError:
+            raise InvalidRequest(f"The picture {name[:12]}... is not kept any more. Give it again.") from None
 
     def sweep(self, is_needed: Callable[[str], bool]) -> None:
         """Remove what no job needs and nobody has just stored."""

@@ -14,8 +14,8 @@ from typing import Literal, TypeVar
 
 from webui.core.errors import Closing
 from webui.core.events import TERMINAL, Cancelled, Finished, ImageReady, JobEvent, Preview, Progress, Remark
-from webui.core.request import GenerationRequest
-from webui.core.result import GenerationResult, Picture
+from webui.core.extras import ExtrasRequest, JobRequest
+from webui.core.result import NOT_SHOWN, GenerationResult, Picture
 from webui.core.settings import Settings
 
 JobState = Literal["queued", "running", "finished", "cancelled", "failed"]
@@ -163,7 +163,7 @@ class Job:
     """
 
     id: str
-    request: GenerationRequest
+    request: JobRequest
     settings: Settings
     source: str
     save: bool
@@ -183,8 +183,15 @@ class Job:
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """The pictures saved so far, in order of their index."""
-        return tuple(sorted((event.picture for event in self.log.all(ImageReady)), key=lambda picture: picture.index))
+        """The pictures saved so far that are shown, in order of their index."""
+        saved = (event.picture for event in self.log.all(ImageReady))
+        return tuple(sorted((picture for picture in saved if picture.index < NOT_SHOWN), key=lambda picture: picture.index))
+
+    @property
+    def expected(self) -> int:
+        """How many pictures and grids the job gives if nothing stops it."""
+        request = self.request
+        return request.images if isinstance(request, ExtrasRequest) else request.script_pictures or request.images
 
     @property
     def result(self) -> GenerationResult | None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Literal
 
@@ -21,21 +21,26 @@ from pydantic import ValidationError
 from webui import __version__
 from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.events import Drawn
-from webui.core.images import encode_picture
+from webui.core.extras import ExtrasRequest
+from webui.core.images import INFOTEXT_KEY, encode_picture, encode_png
 from webui.core.infotext import write_infotext
 from webui.core.paths import Paths
 from webui.core.ports import NetworkFile
-from webui.core.record import NamedModel, settings_of_picture, write_record
+from webui.core.record import NamedModel, settings_of_picture, storable, write_record
 from webui.core.request import GenerationRequest
 from webui.core.result import Picture
 from webui.jobs.database import Database
-from webui.jobs.filenames import NameFacts, file_stem, folder_parts, make_folder_inside, next_number
+from webui.jobs.filenames import NameFacts, file_stem, folder_parts, make_folder_inside, next_number, safe_name
 from webui.jobs.gallery import Entry, Gallery
 from webui.jobs.job import Job
+from webui.jobs.store import kind_of_request
 
 log = logging.getLogger(__name__)
 
-FOLDER = "txt2img-images"
+FOLDER, EXTRAS_FOLDER = "txt2img-images", "extras-images"
+GRIDS, GRID_NAME = "txt2img-grids", "grid"
+# A1111's name of the text that says what was done to a picture after it was drawn.
+POSTPROCESSING_KEY = "postprocessing"
 # Not a bare number: A1111 takes versions below its own 1.6 as a wish for its old arithmetic.
 RECORD_KINDS: Mapping[str, Literal["lora", "embedding", "hypernetwork"]] = MappingProxyType(
     {"lora": "lora", "embedding": "embedding", "hypernet": "hypernetwork"}
@@ -68,19 +73,20 @@ class Outputs:
         self._database = Database(database)
         self._gallery = Gallery(self._database)
 
-    def save(self, job: Job, drawn: Drawn, models: ModelsUsed) -> Picture:
+    def save(self, job: Job, drawn: Drawn, models: ModelsUsed, *, place: int | None = None, infotext: str | None = None) -> Picture:
         """Write one finished picture to disk; it is there, whole, when this returns.
 
+        place: its index in the job where that differs from its place in the job's request; negative for a grid.
+        infotext: in place of the one that the request would get.
         Raises WebuiError when the disk does not take it, InvalidRequest when a link leads out of the outputs folder.
         """
-        infotext = _infotext(job, drawn, models)
-        told = infotext if job.settings.enable_pnginfo else ""
-        record = _record(job, drawn, models, infotext) if told else ""
-        data = encode_picture(drawn.image, ".png", infotext=told, record=record).data
+        infotext = _infotext(job, drawn, models) if infotext is None else infotext
+        index = drawn.index if place is None else place
+        data = _file(job, drawn, models, infotext)
         entry = Entry(
             id=secrets.token_urlsafe(16),
             job_id=job.id,
-            position=drawn.index,
+            position=index,
             saved=job.save,
             path="",
             sha256=hashlib.sha256(data).hexdigest(),
@@ -88,13 +94,13 @@ class Outputs:
             infotext=infotext,
         )
         try:
-            path = self._write(entry, data, *self._place(job, drawn, models))
+            path = self._write(entry, data, *self._place(job, drawn, models, index))
         except OSError as error:
             where = "outputs" if job.save else "state/unsaved"
             raise WebuiError(
                 f"Picture {drawn.index + 1} could not be saved in {where}: {error.strerror or error}. Mend that, and run the job again."
             ) from error
-        return Picture(entry.id, job.id, drawn.index, path, drawn.request, infotext, job.save)
+        return Picture(entry.id, job.id, index, path, drawn.request, infotext, job.save)
 
     def pictures_of(self, job_id: str) -> tuple[Picture, ...]:
         """A job's saved pictures in order of their index."""
@@ -152,14 +158,21 @@ class Outputs:
         """Close the index. Idempotent."""
         self._database.close()
 
-    def _place(self, job: Job, drawn: Drawn, models: ModelsUsed) -> tuple[Path, Iterator[str]]:
+    def _place(self, job: Job, drawn: Drawn, models: ModelsUsed, index: int) -> tuple[Path, Iterator[str]]:
         """The folder for a picture, and the names it may have there, best first."""
         if not job.save:
             folder = make_folder_inside(self._paths.unsaved, [self._unsaved_folder(job.id).name])
-            return folder, (f"{number:05}-{drawn.request.seed}.png" for number in count(drawn.index))
+            return folder, (f"{number:05}-{_unsaved_name(drawn)}.png" for number in count(max(index, 0)))
+        if isinstance(drawn.request, ExtrasRequest):
+            folder = make_folder_inside(self._paths.outputs, [EXTRAS_FOLDER])
+            stem = safe_name(PurePath(drawn.request.pictures[0].name).stem)
+            return folder, (f"{number:05}-{stem}.png" if stem else f"{number:05}.png" for number in count(next_number(folder)))
         settings = job.settings
         facts = _name_facts(job, drawn, models)
         subfolders = folder_parts(settings.directories_filename_pattern or "[prompt_words]", facts) if settings.save_to_dirs else []
+        if index < 0:
+            folder = make_folder_inside(self._paths.outputs, [GRIDS, *subfolders])
+            return folder, (f"{GRID_NAME}-{number:04}.png" for number in count(next_number(folder, GRID_NAME)))
         folder = make_folder_inside(self._paths.outputs, [FOLDER, *subfolders])
         pattern = settings.samples_filename_pattern or ("[seed]" if settings.save_to_dirs else "[seed]-[prompt_spaces]")
         return folder, (f"{file_stem(number, pattern, facts)}.png" for number in count(next_number(folder)))
@@ -202,7 +215,7 @@ class Outputs:
 
     def _picture(self, entry: Entry) -> Picture | None:
         try:
-            request = GenerationRequest.model_validate_json(entry.request)
+            request = kind_of_request(entry.request).model_validate_json(entry.request)
         except (ValidationError, InvalidRequest):
             log.warning("Picture %r was stored by another version of this program; its file stays, but it cannot be shown.", entry.path)
             return None
@@ -222,6 +235,9 @@ class Outputs:
 
 
 def _infotext(job: Job, drawn: Drawn, models: ModelsUsed) -> str:
+    """What a picture says of itself; of one that was only worked on, what was done."""
+    if isinstance(drawn.request, ExtrasRequest):
+        return drawn.request.describe(0)
     return write_infotext(
         drawn.request,
         job.settings,
@@ -234,16 +250,33 @@ def _infotext(job: Job, drawn: Drawn, models: ModelsUsed) -> str:
     )
 
 
-def _record(job: Job, drawn: Drawn, models: ModelsUsed, infotext: str) -> str:
+def _file(job: Job, drawn: Drawn, models: ModelsUsed, infotext: str) -> bytes:
+    """A PNG with its texts. One that was only worked on keeps how it was made, and says what was done beside that, as in A1111."""
+    writes_texts = job.settings.enable_pnginfo
+    if isinstance(drawn.request, ExtrasRequest):
+        texts = {INFOTEXT_KEY: drawn.request.pictures[0].infotext, POSTPROCESSING_KEY: infotext}
+        return encode_png(drawn.image, {key: storable(text) for key, text in texts.items() if text and writes_texts})
+    told = infotext if writes_texts else ""
+    record = _record(job, drawn.request, models, infotext) if told else ""
+    return encode_picture(drawn.image, ".png", infotext=told, record=record).data
+
+
+def _unsaved_name(drawn: Drawn) -> str:
+    return "extras" if isinstance(drawn.request, ExtrasRequest) else str(drawn.request.seed)
+
+
+def _record(job: Job, request: GenerationRequest, models: ModelsUsed, infotext: str) -> str:
     named = [NamedModel("checkpoint", models.model_name, models.model_hash or "")]
     if models.vae_name:
         named.append(NamedModel("vae", models.vae_name, models.vae_hash or ""))
     named += [NamedModel(RECORD_KINDS[file.kind], file.name, file.hash or "") for file in models.networks]
     settings = settings_of_picture(job.settings)
-    return write_record(drawn.request, settings, named, infotext=infotext, version=PROGRAM_VERSION, device=models.device)
+    return write_record(request, settings, named, infotext=infotext, version=PROGRAM_VERSION, device=models.device)
 
 
 def _name_facts(job: Job, drawn: Drawn, models: ModelsUsed) -> NameFacts:
+    assert isinstance(job.request, GenerationRequest)
+    assert isinstance(drawn.request, GenerationRequest)
     return NameFacts(
         job=job.request,
         picture=drawn.request,

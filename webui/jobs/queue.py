@@ -14,7 +14,9 @@ from pathlib import Path
 from webui.catalog.catalog import Catalog
 from webui.core.errors import Closing, InvalidRequest, NotFound
 from webui.core.events import Cancelled, Failed, Finished, Queued, Remark
+from webui.core.extras import JobRequest
 from webui.core.ports import Engine, Hooks
+from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
 from webui.jobs.database import Database
@@ -24,6 +26,7 @@ from webui.jobs.outputs import Outputs
 from webui.jobs.owners import Ownership
 from webui.jobs.restore import bring_up_to_date, rebuild, why_unreadable
 from webui.jobs.run import Run, Surroundings
+from webui.jobs.script_run import ScriptDesk, run_of
 from webui.jobs.store import JobRow, JobStore
 
 log = logging.getLogger(__name__)
@@ -43,10 +46,19 @@ class JobQueue:
     """
 
     def __init__(
-        self, database: Path, engine: Engine, outputs: Outputs, catalog: Catalog, hooks: Hooks, *, workers: int = 8, limit: int = 1000
+        self,
+        database: Path,
+        engine: Engine,
+        outputs: Outputs,
+        catalog: Catalog,
+        hooks: Hooks,
+        prompts: PromptPreparation,
+        *,
+        workers: int = 8,
+        limit: int = 1000,
     ) -> None:
         self.inputs = InputPictures(database.parent / "inputs")
-        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs)
+        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs, prompts)
         self._outputs = outputs
         self._limit = limit
         self._owners = Ownership(database.parent / "owners")
@@ -74,7 +86,7 @@ class JobQueue:
 
     def submit(
         self,
-        request: GenerationRequest,
+        request: JobRequest,
         settings: Settings,
         *,
         job_id: str | None = None,
@@ -102,6 +114,10 @@ class JobQueue:
             self._jobs[job.id] = job
         self._notify()
         return job
+
+    def desk(self, settings: Settings) -> ScriptDesk:
+        """What a script may ask of the program, for planning a job with these settings."""
+        return ScriptDesk(self._around, settings)
 
     def job(self, job_id: str) -> Job:
         """The job of that id, also one that ended before the last start.  Raises NotFound."""
@@ -203,7 +219,7 @@ class JobQueue:
     def _run(self, row: JobRow) -> None:
         with self._lock:
             job = self._known(row.id)
-            run = Run(job, self._around, wants_cancel=row.cancel_wanted)
+            run = run_of(job, self._around, wants_cancel=row.cancel_wanted)
             self._runs[row.id] = run
         job.started_at = row.started_at
         if self._closing.is_set():
@@ -226,6 +242,8 @@ class JobQueue:
         remarks = job.result_after(run.seconds).remarks
         try:
             self._store.end(job.id, state, seconds=run.seconds, remarks=remarks, message=message, kind=kind)
+            if job.save and isinstance(job.request, GenerationRequest) and job.request.script:
+                self._outputs.forget_unsaved(job.id)  # what its script had drawn only to go on from
         finally:
             self._tell_end(job, end, run.seconds)  # also when the disk is full: somebody waits for it
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from webui.core.errors import InvalidRequest
 from webui.core.events import Cancelled, Failed, Finished, ImageReady, Queued, Remark
+from webui.core.extras import JobRequest
 from webui.core.request import GenerationRequest
 from webui.core.result import Picture
 from webui.core.settings import Settings
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 def rebuild(row: JobRow, pictures: Iterable[Picture]) -> Job:
     """A job as its row tells it. One whose row cannot be read is shown with an empty request."""
+    request: JobRequest
     try:
         request, settings = row.read_request(), row.read_settings()
     except InvalidRequest:

@@ -9,8 +9,23 @@ from dataclasses import dataclass
 
 from webui.catalog.catalog import Catalog, Checkpoint, ModelFile
 from webui.core.errors import WebuiError
-from webui.core.events import TERMINAL, Cancelled, Drawn, EngineEvent, Failed, Finished, ImageReady, Remark
-from webui.core.ports import Engine, Hooks, NetworkFile, Work
+from webui.core.events import (
+    TERMINAL,
+    Annotated,
+    Cancelled,
+    ControlReady,
+    Drawn,
+    EngineEvent,
+    Failed,
+    Finished,
+    ImageReady,
+    Remark,
+)
+from webui.core.extras import ExtrasRequest
+from webui.core.ports import Engine, ExtrasWork, Hooks, NetworkFile, OtherModel, Work
+from webui.core.prompt_preparation import PromptPreparation
+from webui.core.request import GenerationRequest
+from webui.jobs.controls import find_controls
 from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job
 from webui.jobs.networks import find_networks
@@ -30,6 +45,7 @@ class Surroundings:
     catalog: Catalog
     hooks: Hooks
     inputs: InputPictures
+    prompts: PromptPreparation
 
 
 class Run:
@@ -45,6 +61,7 @@ class Run:
         self.seconds = 0.0
         self._around = around
         self._models: ModelsUsed | None = None
+        self._files: tuple[Checkpoint, ModelFile | None] | None = None
         self._networks: tuple[NetworkFile, ...] = ()
 
     def cancel(self) -> None:
@@ -72,19 +89,13 @@ class Run:
             self.seconds = time.monotonic() - began
 
     def _draw(self) -> Finished | Cancelled | Failed:
-        job, catalog = self.job, self._around.catalog
+        job = self.job
         if self._must_stop():
             return Cancelled()
-        checkpoint = catalog.find_checkpoint(job.request.checkpoint or job.settings.sd_model_checkpoint, closest=False)
-        vae = catalog.find_vae(job.request.vae or job.settings.sd_vae, checkpoint)
-        done = self._around.outputs.indices_of(job.id)
+        done = self._done()
         if len(done) == job.request.images:
             return Finished()
-        self._networks, remarks = find_networks(job.request, catalog)
-        for remark in remarks:
-            job.log.append(Remark(remark))
-        pictures = self._around.inputs.files_of(job.request)
-        work = Work(job.id, job.request, job.settings, checkpoint.path, vae.path if vae else None, done, self._networks, pictures)
+        work = self._extras(job.request, done) if isinstance(job.request, ExtrasRequest) else self._drawing(job.request, done)
         events = self._around.engine.run(work)
         try:
             for event in events:
@@ -95,7 +106,7 @@ class Run:
                     log.warning("Job %r failed: %s", job.id, event.message)
                 if isinstance(event, TERMINAL):
                     return event
-                self._tell(event, checkpoint, vae)
+                self._tell(event)
         except BaseException:
             self._around.engine.cancel(job.id)
             raise
@@ -104,15 +115,65 @@ class Run:
                 events.close()
         raise RuntimeError("the engine stopped without saying how the job ended")
 
+    def _drawing(self, request: GenerationRequest, done: frozenset[int]) -> Work:
+        """What the engine needs to draw; what is found on the way is kept for the pictures' texts."""
+        job, catalog = self.job, self._around.catalog
+        checkpoint = catalog.find_checkpoint(request.checkpoint or job.settings.sd_model_checkpoint, closest=False)
+        vae = catalog.find_vae(request.vae or job.settings.sd_vae, checkpoint)
+        self._networks, remarks = find_networks(request, catalog)
+        for remark in remarks:
+            job.log.append(Remark(remark))
+        self._files = (checkpoint, vae)
+        restorers = [job.settings.face_restoration_model] if job.settings.face_restoration else []
+        return Work(
+            job.id,
+            request,
+            job.settings,
+            checkpoint.path,
+            vae.path if vae else None,
+            done,
+            self._networks,
+            self._around.inputs.files_of(request),
+            refiner=self._successor(request.refiner_checkpoint, checkpoint),
+            hires_model=self._successor(request.hr_checkpoint, checkpoint),
+            depth_model=catalog.depth_model(),
+            controls=find_controls(request, catalog),
+            upscalers=catalog.upscalers.by_name,
+            faces=catalog.face_files(restorers),
+        )
+
+    def _successor(self, name: str, checkpoint: Checkpoint) -> OtherModel | None:
+        """A checkpoint that takes over on the way; none where that is the job's own."""
+        job, catalog = self.job, self._around.catalog
+        other = catalog.find_checkpoint(name, closest=False) if name else checkpoint
+        if other.path == checkpoint.path or isinstance(job.request, ExtrasRequest):
+            return None
+        vae = catalog.find_vae(job.request.vae or job.settings.sd_vae, other)
+        hashed = self._short_hash(other)
+        return OtherModel(other.path, vae.path if vae else None, f"{other.stem} [{hashed}]" if hashed else other.stem)
+
+    def _extras(self, request: ExtrasRequest, done: frozenset[int]) -> ExtrasWork:
+        catalog = self._around.catalog
+        upscalers = {name: catalog.upscalers.find(name) for name in request.upscalers}
+        pictures = self._around.inputs.files_of(request)
+        return ExtrasWork(self.job.id, request, self.job.settings, done, pictures, upscalers, catalog.face_files(request.face_restorers))
+
+    def _done(self) -> frozenset[int]:
+        """Which of the request's pictures an earlier run has saved."""
+        return self._around.outputs.indices_of(self.job.id)
+
     def _must_stop(self) -> bool:
         return self.wants_cancel or self.is_interrupted
 
-    def _tell(self, event: EngineEvent, checkpoint: Checkpoint, vae: ModelFile | None) -> None:
+    def _tell(self, event: EngineEvent) -> None:
+        if isinstance(event, Annotated):
+            self.job.log.append(ControlReady(event.unit, self._around.inputs.add(event.image)))
+            return
         if not isinstance(event, Drawn):
             self.job.log.append(event)
             return
         if self._models is None:
-            self._models = self._describe(checkpoint, vae)
+            self._models = self._describe(*self._files) if self._files else ModelsUsed("", device=self._around.engine.device)
         picture = self._around.outputs.save(self.job, event, self._models)
         self.job.log.append(ImageReady(picture))
         self._around.hooks.picture_saved(picture)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from webui.core.errors import InvalidRequest, NotFound, QueueFull
+from webui.core.extras import ExtrasRequest, JobRequest
 from webui.core.request import GenerationRequest, describe_validation
 from webui.core.settings import Settings
 from webui.jobs.database import Database
@@ -48,9 +49,9 @@ class JobRow:
     message: str
     kind: str
 
-    def read_request(self) -> GenerationRequest:
+    def read_request(self) -> JobRequest:
         """The request.  Raises InvalidRequest when this program does not understand what is stored."""
-        return _read(GenerationRequest, self.request, self.id)
+        return _read(kind_of_request(self.request), self.request, self.id)
 
     def read_settings(self) -> Settings:
         """The settings.  Raises InvalidRequest when this program does not understand what is stored."""
@@ -220,6 +221,15 @@ class JobStore:
             self._database.write("INSERT OR IGNORE INTO flags VALUES ('paused')")
         else:
             self._database.write("DELETE FROM flags WHERE name = 'paused'")
+
+
+def kind_of_request(stored: str) -> type[ExtrasRequest] | type[GenerationRequest]:
+    """Which kind of request a stored JSON text is: one that is none for drawing says so. What cannot be read counts as drawing."""
+    try:
+        content = json.loads(stored)
+    except ValueError:
+        return GenerationRequest
+    return ExtrasRequest if isinstance(content, dict) and content.get("kind") == "extras" else GenerationRequest
 
 
 def _read(model: type[M], stored: str, job_id: str) -> M:

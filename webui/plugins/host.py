@@ -12,10 +12,12 @@ from typing import Any
 
 from pluggy import HookImpl, PluginManager, PluginValidationError
 
-from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.errors import InvalidRequest, UnknownName, WebuiError
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
+from webui.core.scripts import Script
 from webui.plugins import hookspecs
+from webui.plugins.scripts import built_in_scripts
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Host:
         self._extensions: tuple[Extension, ...] = ()
         self._plugins = PluginManager(hookspecs.PROJECT)
         self._plugins.add_hookspecs(hookspecs)
+        self._scripts = built_in_scripts()
 
     def load(self) -> None:
         """Import every extension, in the order of their names. One that fails is disabled and says why; the others go on."""
@@ -75,6 +78,17 @@ class Host:
                 ) from error
             request = _checked(answer, request, implementation.plugin_name)
         return request
+
+    def scripts(self) -> tuple[Script[Any], ...]:
+        """The program's own."""
+        return self._scripts
+
+    def find_script(self, title: str) -> Script[Any]:
+        """The script of that title, whatever its case.  Raises UnknownName."""
+        for script in self._scripts:
+            if script.title.lower() == title.strip().lower():
+                return script
+        raise UnknownName("script", title, [script.title for script in self._scripts])
 
     def picture_saved(self, picture: Picture) -> None:
         """Tell every extension; one that fails is logged."""

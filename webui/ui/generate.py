@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from PIL.Image import Image
@@ -13,55 +14,118 @@ from PIL.Image import Image
 from webui.app import App, Job
 from webui.core.errors import NotFound, WebuiError
 from webui.core.events import Failed, ModelLoading, Preview, Progress, Remark
+from webui.core.extras import ExtrasRequest
+from webui.core.request import GenerationRequest
 from webui.core.result import Picture
+from webui.ui.fields import shown
 from webui.ui.form import Wish
 
 PREVIEW_SIDE = 640
 LOSSLESS_PIXELS = 128 * 128
+# The size follows from the picture itself.
+SENT_ALONG = ("prompt", "negative_prompt", "steps", "cfg_scale", "seed")
+
+FIRST_TAB = "txt2img"
 
 Followed = dict[str, Any]
-"""What a results panel follows: {"job": id or None, "message": text or None, "at": time, so that equal messages differ}."""
+"""What a results panel follows.  job: its id or None.   jobs: ids of all, where it follows several.   message: text or None.
+at: time, so that equal messages differ."""
 
 
-def followed(job_id: str | None, message: str | None = None) -> Followed:
-    """The value that makes a results panel follow a job, and show a message if there is one."""
-    return {"job": job_id, "message": message, "at": time.time()}
+def source_of(tab: str) -> str:
+    """What a job from that tab says of where it comes from."""
+    return "ui" if tab == FIRST_TAB else f"ui {tab}"
 
 
-def submit(app: App, read: Callable[[], Wish], current: Followed | None) -> Followed:
+def followed(job_id: str | None, message: str | None = None, jobs: Sequence[str] = ()) -> Followed:
+    """The value that makes a results panel follow a job or several, and show a message if there is one."""
+    return {"job": job_id, "jobs": list(jobs), "message": message, "at": time.time()}
+
+
+def jobs_of(current: Followed | None) -> list[str]:
+    """The ids of all jobs that a panel follows."""
+    job_id, several = (current or {}).get("job"), (current or {}).get("jobs")
+    return [str(one) for one in several] if isinstance(several, list) and several else [str(job_id)] if job_id else []
+
+
+def submit(app: App, read: Callable[[], Wish], current: Followed | None, *, tab: str = FIRST_TAB) -> Followed:
     """Queue what `read` gives and follow it. What cannot be is told in the panel, which keeps following what it did."""
+    return submit_all(app, lambda: ([read()], ()), current, tab=tab)
+
+
+def submit_all(
+    app: App, read: Callable[[], tuple[Sequence[Wish], Sequence[str]]], current: Followed | None, *, tab: str = FIRST_TAB
+) -> Followed:
+    """Queue a job for each wish that `read` gives, and follow them together; with the wishes come remarks for the user.
+
+    When the queue is full, the jobs that it took go on, and the panel says so.
+    """
+    jobs: list[str] = []
     try:
-        wish = read()
-        return followed(app.submit(wish.request, overrides=wish.overrides, styles=wish.styles, source="ui").id)
+        wishes, remarks = read()
+        for wish in wishes:  # one by one, so that an error loses none of those before it
+            job = app.submit(wish.request, overrides=wish.overrides, styles=wish.styles, source=source_of(tab))
+            jobs.append(job.id)
     except WebuiError as error:
-        return followed((current or {}).get("job"), str(error))
+        if not jobs:
+            return followed((current or {}).get("job"), str(error), (current or {}).get("jobs") or ())
+        remarks = [f"{len(jobs)} of {len(wishes)} pictures are queued. {error}"]
+    return followed(jobs[0], " ".join(remarks) or None, jobs if len(jobs) > 1 else ())
 
 
 def act(action: Callable[[str], None], current: Followed | None) -> None:
-    """Do something to the followed job; a job that has gone in the meantime needs nothing done."""
-    job_id = (current or {}).get("job")
-    try:
-        if job_id:
+    """Do something to the followed jobs; a job that has gone in the meantime needs nothing done."""
+    for job_id in reversed(jobs_of(current)):
+        with suppress(NotFound):
             action(job_id)
-    except NotFound:
-        return
 
 
-def job_to_show(app: App, preferred: str | None) -> str | None:
-    """The job that a page shows when it opens.
+def job_to_show(app: App, preferred: Sequence[str], tab: str = FIRST_TAB) -> Followed:
+    """What a tab follows when its page opens.
 
-    preferred: what this browser followed before; it is kept while it has not ended. Otherwise the newest job that is being
-    drawn, else the newest that waits, else the one that ended last. Only jobs asked for in a browser: an API client's are its own.
+    preferred: the jobs that this browser followed before; they are kept while one of them has not ended. Otherwise the newest job
+    that is being drawn, else the newest that waits, else the one that ended last. Only jobs asked for in that tab of a browser: an
+    API client's are its own.
     """
-    jobs = [job for job in app.queue.jobs() if job.source == "ui"]
-    for job in jobs:
-        if job.id == preferred and job.state in ("queued", "running"):
-            return job.id
+    jobs = [job for job in app.queue.jobs() if job.source == source_of(tab)]
+    states = {job.id: job.state for job in jobs}
+    together = [job_id for job_id in preferred if job_id in states]
+    if any(states[job_id] in ("queued", "running") for job_id in together):
+        return _follow(together)
     for state in ("running", "queued"):
         active = [job for job in jobs if job.state == state]
         if active:
-            return max(active, key=lambda job: job.created_at).id
-    return jobs[0].id if jobs else None
+            return followed(max(active, key=lambda job: job.created_at).id)
+    last = [jobs[0].id] if jobs else []
+    return _follow(together if last and last[0] in together else last)
+
+
+def _follow(jobs: Sequence[str]) -> Followed:
+    return followed(jobs[0] if jobs else None, None, jobs if len(jobs) > 1 else ())
+
+
+def look_at_all(app: App, jobs: Sequence[str], *, known: Collection[str], preview_seen: str | None, watching: bool) -> dict[str, Any]:
+    """Several jobs as a page shows them together, as `look` does one: the pictures of all, and the progress of the one being drawn."""
+    views = [look(app, job_id, known=known, preview_seen=preview_seen, watching=watching) for job_id in jobs]
+    states = [view["state"] for view in views]
+    current = next((view for view in views if view["state"] == "running"), None)
+    current = current or next((view for view in views if view["state"] == "queued"), views[-1])
+    ended = sum(state not in ("running", "queued") for state in states)
+    present = [view for view in views if view["state"] != "gone"]
+    together = {
+        "state": next((state for state in ("running", "queued", "failed", "cancelled", "finished", "gone") if state in states), "gone"),
+        "error": next((view["error"] for view in present if view["error"]), None),
+        "expected": sum(view["expected"] for view in present),
+        "seconds": round(sum(view["seconds"] for view in present), 1),
+        "remarks": list(dict.fromkeys(remark for view in present for remark in view["remarks"])),
+        "order": [picture for view in present for picture in view["order"]],
+        "pictures": [picture for view in present for picture in view["pictures"]],
+        "job_number": min(ended + 1, len(jobs)),
+        "job_count": len(jobs),
+    }
+    if "fraction" in current:
+        together["fraction"] = (ended + current["fraction"]) / len(jobs)
+    return {**current, **together}
 
 
 def look(app: App, job_id: str, *, known: Collection[str], preview_seen: str | None, watching: bool) -> dict[str, Any]:
@@ -81,8 +145,8 @@ def look(app: App, job_id: str, *, known: Collection[str], preview_seen: str | N
         "job": job.id,
         "state": job.state,
         "error": failure.message if failure else None,
-        "prompt": job.request.prompt,
-        "expected": job.request.images,
+        "prompt": "" if isinstance(job.request, ExtrasRequest) else job.request.prompt,
+        "expected": job.expected,
         "seconds": round(job.result.seconds, 1) if job.result else 0.0,
         "remarks": _remarks(job),
         "order": [picture.id for picture in pictures],
@@ -131,12 +195,26 @@ def _describe(app: App, picture: Picture) -> Mapping[str, Any]:
         "path": f"pictures/{picture.id}",
         "name": picture.path.name,
         "infotext": picture.infotext,
-        "seed": str(picture.request.seed),
-        "subseed": str(picture.request.subseed),
-        "width": picture.request.width,
-        "height": picture.request.height,
+        **_facts(picture),
         "place": shown_place(app, picture) if picture.saved else None,
     }
+
+
+def sent_along(request: GenerationRequest) -> Mapping[str, Any]:
+    """The parameters that go with a picture to another tab; as in A1111, those that say what it shows and not how large it is."""
+    return {name: shown(name, getattr(request, name)) for name in SENT_ALONG}
+
+
+def _facts(picture: Picture) -> dict[str, Any]:
+    """Of a drawn picture its seeds and size; of one that was worked on, which one it was, and its size now."""
+    request = picture.request
+    if isinstance(request, ExtrasRequest):
+        source = request.pictures[0]
+        size = request.target(source)
+        width, height = size.crop or (size.width, size.height)
+        return {"source": source.image, "width": width, "height": height}
+    seeds = {"seed": str(request.seed), "subseed": str(request.subseed)}
+    return {**seeds, "width": request.width, "height": request.height, "parameters": sent_along(request)}
 
 
 def shown_place(app: App, picture: Picture) -> str:

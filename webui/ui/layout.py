@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
-from webui.ui.form import Form, read_stored
-from webui.ui.generate import followed, job_to_show
+from webui.ui.depth2img_tab import DEPTH2IMG
+from webui.ui.extras_tab import build_extras
+from webui.ui.form import read_stored
+from webui.ui.generate import FIRST_TAB, job_to_show
+from webui.ui.img2img_tab import IMG2IMG
+from webui.ui.inpaint_tab import INPAINT
+from webui.ui.paste import build_paste
 from webui.ui.png_info_tab import build_png_info
 from webui.ui.queue_tab import build_queue
 from webui.ui.quicksettings import (
@@ -24,27 +29,46 @@ from webui.ui.quicksettings import (
     offer_vaes,
     refit,
 )
-from webui.ui.styles_bar import offer_styles
+from webui.ui.styles_bar import build_styles_dialog, offer_styles
+from webui.ui.tab import Tab, build_tab, connect_tab
 from webui.ui.theme import TITLE
-from webui.ui.txt2img_tab import Txt2imgTab, build_txt2img, connect_txt2img
+from webui.ui.txt2img_tab import TXT2IMG, connect_hires_this
+
+MODES = (TXT2IMG, IMG2IMG, INPAINT, DEPTH2IMG)
 
 
 def build_page(app: App) -> gr.Blocks:
     """The page as gradio serves it."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         quicksettings = build_quicksettings()
+        drawing = []
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
-                tab = build_txt2img(app)
+            for mode in MODES:
+                with gr.Tab(mode.id, id=mode.id, elem_id=f"tab_{mode.id}"):
+                    drawing.append(build_tab(app, mode, quicksettings.fields))
+            with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
+                build_extras(app)
             with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
                 build_png_info(app)
             with gr.Tab("Queue", id="queue", elem_id="tab_queue"):
                 build_queue(app)
-        form = Form({**quicksettings.fields, **tab.fields}, tab.extra, tab.styles.styles, tab.overrides)
-        connect_txt2img(app, tab, form)
-        tab.overrides.show_tab(None, None, tabs, trigger_mode="multiple", js="() => window.webui.tabWanted()")
-        _connect_quicksettings(app, quicksettings, form.fields, _connect_opening(app, page, quicksettings, tab, form))
+        build_paste(app)
+        build_styles_dialog(app, [tab.form.styles for tab in drawing])
+        _build_events(tabs)
+        for tab in drawing:
+            connect_tab(app, tab)
+        connect_hires_this(app, drawing[0])
+        _connect_quicksettings(app, quicksettings, drawing, _connect_opening(app, page, quicksettings, drawing))
     return page
+
+
+def _build_events(tabs: gr.Tabs) -> None:
+    """By which the page's scripts show a tab."""
+    events = gr.HTML(
+        value=None, html_template="", elem_id="page_events", elem_classes="no-room", apply_default_css=False,
+        js_on_load="window.webui.addPageEvents(() => trigger('show_tab'))",
+    )  # fmt: skip
+    events.show_tab(None, None, tabs, trigger_mode="multiple", js="() => window.webui.tabWanted()")
 
 
 def _browser_memory(name: str) -> gr.BrowserState:
@@ -52,50 +76,71 @@ def _browser_memory(name: str) -> gr.BrowserState:
     return gr.BrowserState(storage_key=f"webui.{name}", secret="webui")  # noqa: S106  the browser's own storage, not a password
 
 
-def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, tab: Txt2imgTab, form: Form) -> gr.BrowserState:
-    """Restore this browser's form and follow its job when the page opens, and keep both from then on."""
-    memory, fitted = _browser_memory("form"), _browser_memory("fitted")
-    fields, controls = form.fields, form.controls
+def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, tabs: Sequence[Tab]) -> gr.BrowserState:
+    """Restore this browser's forms and follow its jobs when the page opens, and keep both from then on; what was last fitted.
 
-    def on_open(stored: Any, stored_fitted: Any) -> dict[Component, Any]:
-        values, preferred = read_stored(stored, list(fields))
+    The controls above the tabs are in every tab's memory; the first tab's counts.
+    """
+    fitted = _browser_memory("fitted")
+    memories = [_browser_memory("form" if tab.id == FIRST_TAB else f"form.{tab.id}") for tab in tabs]
+
+    def on_open(stored_fitted: Any, *stored: Any) -> dict[Component, Any]:
         fitted_values = stored_fitted if isinstance(stored_fitted, dict) else {}
-        checkpoints = offer_checkpoints(app, values.get("checkpoint"))
-        changes: dict[Component, Any] = {fields[name]: value for name, value in values.items() if name in fields}
-        if values.get("checkpoint") != checkpoints.value or not values:
-            fitting = fitting_values(app, checkpoints.value)
-            current = values or dict(fitted_values)
-            changes |= {fields[name]: value for name, value in refit(current, fitted_values, fitting).items()}
-            changes[fitted] = fitting
+        chosen, _ = read_stored(stored[0], ["checkpoint", "vae"])
+        checkpoints = offer_checkpoints(app, chosen.get("checkpoint"))
+        changes: dict[Component, Any] = {}
+        for tab, kept in zip(tabs, stored, strict=True):
+            changes |= _restored(app, tab, kept)
+        fitting = fitting_values(app, checkpoints.value)
+        for fields in (tab.form.fields for tab in tabs):
+            if chosen.get("checkpoint") != checkpoints.value or fields["width"] not in changes:
+                current = {name: changes.get(fields[name], fitted_values.get(name)) for name in FITTED}
+                changes |= {fields[name]: value for name, value in refit(current, fitted_values, fitting).items()}
+        changes[fitted] = fitting
         changes[quicksettings.checkpoint] = checkpoints.update()
-        changes[quicksettings.vae] = offer_vaes(app, values.get("vae")).update()
-        changes[form.extra] = values.get("extra", False)
-        changes[form.overrides] = values.get("overrides")
-        changes[form.styles] = offer_styles(app, values.get("styles"))
-        changes[tab.results] = followed(job_to_show(app, preferred))
+        changes[quicksettings.vae] = offer_vaes(app, chosen.get("vae")).update()
         return changes
 
+    controls = dict.fromkeys(control for tab in tabs for control in (*tab.form.controls.values(), tab.results))
     opened = page.load(
-        on_open, [memory, fitted], [*controls.values(), fitted, tab.results],
-        queue=False, show_progress="hidden", api_visibility="private",
+        on_open, [fitted, *memories], [*controls, fitted], queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     opened.then(None, None, None, js="() => window.webui.opened()")
-    gr.on(
-        [control.change for control in (*controls.values(), tab.results)], None, [memory, tab.results, *controls.values()], memory,
-        js=f"(stored, job, ...values) => window.webui.pack({json.dumps(list(controls))}, stored, job, values)",
-        show_progress="hidden",
-    )  # fmt: skip
+    for tab, memory in zip(tabs, memories, strict=True):
+        names, values = list(tab.form.controls), list(tab.form.controls.values())
+        gr.on(
+            [control.change for control in (*values, tab.results)], None, [memory, tab.results, *values], memory,
+            js=f"(stored, job, ...values) => window.webui.pack({json.dumps(names)}, stored, job, values)",
+            show_progress="hidden",
+        )  # fmt: skip
     return fitted
 
 
-def _connect_quicksettings(app: App, bar: Quicksettings, fields: Mapping[str, Component], fitted: gr.BrowserState) -> None:
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-    targets = [fields[name] for name in FITTED]
+def _restored(app: App, tab: Tab, stored: Any) -> dict[Component, Any]:
+    """What a tab shows when its page opens.  stored: what this browser kept of it."""
+    form = tab.form
+    values, preferred = read_stored(stored, list(form.fields), form.sections)
+    controls = form.controls
+    changes = {controls[name]: value for name, value in values.items() if name not in ("extra", "overrides", "styles")}
+    return changes | {
+        form.extra: values.get("extra", False),
+        form.overrides: values.get("overrides"),
+        form.styles: offer_styles(app, values.get("styles")),
+        tab.results: job_to_show(app, preferred, tab.id),
+    }
+
+
+def _connect_quicksettings(app: App, bar: Quicksettings, tabs: Sequence[Tab], fitted: gr.BrowserState) -> None:
+    quiet: Mapping[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    targets = [tab.form.fields[name] for tab in tabs for name in FITTED]
 
     def on_checkpoint(checkpoint: str | None, fitted_values: Any, *current: Any) -> list[Any]:
         fitting = fitting_values(app, checkpoint)
-        values = refit(dict(zip(FITTED, current, strict=True)), fitted_values or {}, fitting)
-        return [fitting, *(values[name] for name in FITTED)]
+        changed = []
+        for start in range(0, len(targets), len(FITTED)):
+            values = refit(dict(zip(FITTED, current[start : start + len(FITTED)], strict=True)), fitted_values or {}, fitting)
+            changed += [values[name] for name in FITTED]
+        return [fitting, *changed]
 
     bar.checkpoint.input(on_checkpoint, [bar.checkpoint, fitted, *targets], [fitted, *targets], **quiet)
     connect_refreshing(app, bar)

@@ -13,7 +13,9 @@ from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.infotext_apply import PROMPTS, Change, Pasted, preview_changes
 from webui.core.metadata import PictureMetadata
 from webui.core.metadata import read as read_metadata
-from webui.core.request import OF_A_PICTURE, GenerationRequest
+from webui.core.request import GenerationRequest
+from webui.core.request_parts.control import ControlUnit
+from webui.core.request_parts.sampling import SamplingParameters
 from webui.core.settings import Settings
 from webui.core.styles import extract_styles
 from webui.ui.fields import EXACT_IN_BROWSERS, shown
@@ -24,11 +26,13 @@ MAX_PICTURE_BYTES = 64 * 1024 * 1024
 MAX_TEXT = 1_000_000
 # They describe how the picture's prompt came about. The template is offered as a prompt of its own; the rest is not for a form.
 _HISTORY = frozenset({"prompts", "negative_prompts", "prompt_template", "negative_template"})
+# What every tab takes over; of all else, what it has a control for.
+_OF_EVERY_TAB = frozenset({*SamplingParameters.model_fields, *WITHOUT_CONTROL, "checkpoint", "vae"})
 _TEMPLATES: Mapping[str, str] = {"prompt_template": "prompt", "negative_template": "negative_prompt"}
 
 
 def build_paste(app: App) -> gr.HTML:
-    """The dialog that lists what a paste would change. It is empty until something is pasted or dropped."""
+    """The dialog that lists what a paste would change, one for all tabs. It is empty until something is pasted or dropped."""
 
     def preview_text(query: dict[str, Any]) -> dict[str, Any]:
         text = str(query.get("text", ""))
@@ -82,10 +86,11 @@ def preview(app: App, source: str | PictureMetadata, form: Any) -> dict[str, Any
         is_infotext = bool(source.infotext or source.record)
     else:
         is_infotext = any(value for name, value in pasted.request_changes.items() if name != "prompt")
+    listed = (_OF_EVERY_TAB | set(form if isinstance(form, dict) else ())) - _HISTORY
     return {
         "is_infotext": is_infotext,
         "prompts": _prompts(app, pasted) if is_infotext else {},
-        "changes": [_describe(app, change, settings) for change in changes if change.name not in (*_HISTORY, *OF_A_PICTURE)]
+        "changes": [_describe(app, change, settings) for change in changes if change.kind == "setting" or change.name in listed]
         + _templates(pasted),
         "unknown": [[key[:200], value[:2000]] for key, value in pasted.unknown.items()],
         "remarks": list(pasted.remarks),
@@ -105,6 +110,9 @@ def in_words(value: Any) -> str:
         return "on" if value else "off"
     if value is None:
         return "as the settings say"
+    if isinstance(value, tuple):
+        units = [f"{one.module}, {one.model}, {one.weight:g}" for one in value if isinstance(one, ControlUnit) and one.enabled]
+        return "; ".join(units) or "(none)"
     return f"{value:g}" if isinstance(value, float) else str(value) or "(none)"
 
 
@@ -118,7 +126,7 @@ def _describe(app: App, change: Change, settings: Settings) -> dict[str, Any]:
         "title": change.title,
         "old": _name_of(app, change.name, change.old),
         "new": _name_of(app, change.name, change.new),
-        "value": exact(change.new) if of_settings else shown(change.name, change.new),
+        "value": exact(change.new) if of_settings or change.name in WITHOUT_CONTROL else shown(change.name, change.new),
         "standing": change.new == getattr(default, change.name),
     }
 

@@ -18,22 +18,24 @@ PROBLEMS_SHOWN = 3
 QUOTED = 30
 
 
-def build_prompt_box(app: App, name: str, *, counter_id: str, problems_id: str, placeholder: str) -> Component:
-    """Lay a prompt's box out.  name: "prompt" or "negative_prompt"."""
+def build_prompt_box(app: App, name: str, *, tab: str, placeholder: str) -> Component:
+    """Lay a tab's box out.  name: "prompt" or "negative_prompt"."""
+    counter_id = f"{tab}_{name.removesuffix('prompt')}token_counter"
+    of_box = f"{tab!r}, {name!r}"
 
     def check(query: dict[str, Any]) -> dict[str, Any]:
         text = str(query.get("text", ""))
         return {"tokens": count_tokens(app, name, text, query.get("styles")), **describe_problems(text)}
 
     with gr.Column(elem_classes="prompt-box"):
-        box = field(name, lines=3, max_lines=12, placeholder=placeholder, elem_classes="prompt", container=True)
+        box = field(name, tab=tab, lines=3, max_lines=12, placeholder=placeholder, elem_classes="prompt", container=True)
         gr.HTML(
-            value=None, html_template='<ul class="problems" aria-label="Remarks on this prompt"></ul>', elem_id=problems_id,
-            elem_classes="no-room", js_on_load=f"window.webui.addProblems({name!r}, element)", apply_default_css=False,
+            value=None, html_template='<ul class="problems" aria-label="Remarks on this prompt"></ul>', elem_id=f"{tab}_{name}_problems",
+            elem_classes="no-room", js_on_load=f"window.webui.addProblems({of_box}, element)", apply_default_css=False,
         )  # fmt: skip
         gr.HTML(
             value=None, html_template='<span class="token-counter" aria-live="off">0/75</span>', elem_id=counter_id,
-            server_functions=[check], js_on_load=f"window.webui.addTokenCounter({name!r}, element, server)", apply_default_css=False,
+            server_functions=[check], js_on_load=f"window.webui.addTokenCounter({of_box}, element, server)", apply_default_css=False,
         )  # fmt: skip
     return box
 

@@ -9,6 +9,7 @@ import gradio as gr
 from webui.app import App, Job
 from webui.core.errors import WebuiError
 from webui.core.events import Failed, Progress
+from webui.core.extras import ExtrasRequest
 
 PROMPT_SHOWN = 160
 ENDED_SHOWN = 8
@@ -57,14 +58,23 @@ def change(app: App, action: str, job_id: str | None) -> dict[str, Any]:
 
 
 def _describe(job: Job) -> dict[str, Any]:
-    request, progress, failure = job.request, job.log.latest(Progress), job.log.latest(Failed)
-    pictures = f"{request.images} pictures" if request.images > 1 else "1 picture"
+    progress, failure = job.log.latest(Progress), job.log.latest(Failed)
+    title, details = _in_words(job)
     return {
         "id": job.id,
         "state": job.state,
-        "prompt": request.prompt[:PROMPT_SHOWN],
-        "details": f"{pictures}, {request.width} × {request.height}, {request.steps} steps, {request.sampler}",
-        "source": "browser" if job.source == "ui" else job.source,
+        "prompt": title[:PROMPT_SHOWN],
+        "details": details,
+        "source": "browser" if job.source.split()[0] == "ui" else job.source,
         "fraction": progress.fraction if progress and job.state == "running" else 0.0,
         "error": failure.message if failure else None,
     }
+
+
+def _in_words(job: Job) -> tuple[str, str]:
+    """What a job shows, and what it is."""
+    request = job.request
+    pictures = f"{job.expected} pictures" if job.expected > 1 else "1 picture"
+    if isinstance(request, ExtrasRequest):
+        return request.pictures[0].name or "Extras", f"Extras: {pictures}, {', '.join((*request.upscalers, *request.face_restorers))}"
+    return request.prompt, f"{pictures}, {request.width} × {request.height}, {request.steps} steps, {request.sampler}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +17,45 @@ from webui.ui.form import read_names
 from webui.ui.generate import Followed, followed
 from webui.ui.quicksettings import icon_button
 
+QUIET: Mapping[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+
 
 @dataclass(frozen=True)
 class StylesBar:
-    """The bar's components.  dialog: empty until it is opened; tells by its "edited" event that the styles are others now."""
+    """A tab's components."""
 
     styles: gr.Dropdown
     apply: gr.Button
     edit: gr.Button
-    dialog: gr.HTML
 
 
-def build_styles(app: App) -> StylesBar:
-    """Lay the bar out, inside a row; the names are filled in when a page opens."""
+def build_styles(tab: str) -> StylesBar:
+    """Lay a tab's bar out, inside a row; the names are filled in when a page opens."""
+    styles = gr.Dropdown(
+        [], value=[], multiselect=True, label="Styles", show_label=False, elem_id=f"{tab}_styles", elem_classes="styles-choice",
+        interactive=True, scale=1, min_width=120,
+    )  # fmt: skip
+    apply = icon_button("Write the chosen styles into the prompts", "apply", f"{tab}_style_apply")
+    edit = icon_button("Edit styles", "edit", f"{tab}_styles_edit_button")
+    return StylesBar(styles, apply, edit)
+
+
+def connect_styles(app: App, tab: str, bar: StylesBar, prompts: Sequence[Component], results: gr.HTML) -> None:
+    """Make the buttons act.  prompts: both boxes.   results: the panel that tells what could not be done."""
+
+    def on_apply(prompt: str, negative_prompt: str, names: Any, current: Followed | None) -> list[Any]:
+        try:
+            return [*apply_styles(prompt, negative_prompt, chosen_styles(app, names)), [], current]
+        except InvalidRequest as error:
+            return [prompt, negative_prompt, names, {**followed(None), **(current or {}), "message": str(error), "at": time.time()}]
+
+    changed = [*prompts, bar.styles, results]
+    bar.apply.click(on_apply, changed, changed, **QUIET)
+    bar.edit.click(None, bar.styles, None, js=f"(chosen) => window.webui.editStyles({tab!r}, chosen)")
+
+
+def build_styles_dialog(app: App, choices: Sequence[gr.Dropdown]) -> None:
+    """The dialog to edit styles, one for all tabs, empty until it is opened.  choices: the tabs' bars, which offer what it stores."""
 
     def list_styles(_: Any) -> dict[str, Any]:
         return as_shown(app)
@@ -39,33 +66,16 @@ def build_styles(app: App) -> StylesBar:
     def delete_style(name: Any) -> dict[str, Any]:
         return delete(app, str(name))
 
-    styles = gr.Dropdown(
-        [], value=[], multiselect=True, label="Styles", show_label=False, elem_id="txt2img_styles", interactive=True, scale=1, min_width=120
-    )
-    apply = icon_button("Write the chosen styles into the prompts", "apply", "txt2img_style_apply")
-    edit = icon_button("Edit styles", "edit", "txt2img_styles_edit_button")
+    def on_edited(*chosen: Any) -> list[dict[str, Any]] | dict[str, Any]:
+        offers = [offer_styles(app, one) for one in chosen]
+        return offers if len(offers) > 1 else offers[0]
+
     dialog = gr.HTML(
         value=None, html_template='<dialog class="sheet styles" aria-labelledby="styles_title"></dialog>', elem_id="txt2img_styles_dialog",
         elem_classes="no-room", server_functions=[list_styles, save_style, delete_style],
         js_on_load="window.webui.addStyles(element, server, () => trigger('edited'))", apply_default_css=False,
     )  # fmt: skip
-    return StylesBar(styles, apply, edit, dialog)
-
-
-def connect_styles(app: App, bar: StylesBar, prompts: Sequence[Component], results: gr.HTML) -> None:
-    """Make the buttons act.  prompts: both boxes.   results: the panel that tells what could not be done."""
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-
-    def on_apply(prompt: str, negative_prompt: str, names: Any, current: Followed | None) -> list[Any]:
-        try:
-            return [*apply_styles(prompt, negative_prompt, chosen_styles(app, names)), [], current]
-        except InvalidRequest as error:
-            return [prompt, negative_prompt, names, followed((current or {}).get("job"), str(error))]
-
-    changed = [*prompts, bar.styles, results]
-    bar.apply.click(on_apply, changed, changed, **quiet)
-    bar.edit.click(None, bar.styles, None, js="(chosen) => window.webui.editStyles(chosen)")
-    bar.dialog.edited(lambda chosen: offer_styles(app, chosen), bar.styles, bar.styles, **quiet)
+    dialog.edited(on_edited, list(choices), list(choices), **QUIET)
 
 
 def offer_styles(app: App, chosen: Any) -> dict[str, Any]:

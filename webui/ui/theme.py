@@ -11,17 +11,21 @@ import gradio as gr
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
-from webui.ui.fields import declared, element_id, shown
+from webui.ui.fields import ELEMENT_NAMES, declared, shown
 from webui.ui.form import SEED_EXTRAS
 from webui.ui.paste import MAX_PICTURE_BYTES
 
 TITLE = "Stable Diffusion"
+TABS = ("txt2img", "img2img", "inpaint", "depth2img")
 ASSETS = Path(__file__).parent / "assets"
 STYLES = (
-    "page.css", "controls.css", "icons.css", "prompts.css", "sheets.css", "results.css", "pnginfo.css", "queue.css", "narrow.css",
+    "page.css", "controls.css", "icons.css", "prompts.css", "sheets.css", "results.css", "pnginfo.css", "extras.css", "queue.css",
+    "canvas.css", "pictures.css", "controlnet.css", "narrow.css",
 )  # fmt: skip
 SCRIPTS = (
-    "page.js", "zip.js", "form.js", "prompts.js", "paste.js", "styles.js", "results.js", "pnginfo.js", "queue.js",
+    "page.js", "zip.js", "form.js", "prompts.js", "paste.js", "styles.js", "send.js", "results.js", "pnginfo.js", "extras.js", "queue.js",
+    "canvas_layers.js", "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js", "canvas_editor.js", "canvas.js",
+    "batch.js", "depth.js", "controlnet.js",
 )  # fmt: skip
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -90,7 +94,8 @@ def head(scheme: str | None) -> str:
     facts = {
         "title": TITLE,
         "scheme": scheme,
-        "help": {element_id(name): one.help for name, one in parameters_of(GenerationRequest).items()},
+        "tabs": TABS,
+        "help": {ELEMENT_NAMES.get(name, name): one.help for name, one in parameters_of(GenerationRequest).items()},
         "titles": {
             "request": {name: one.title for name, one in parameters_of(GenerationRequest).items()},
             "settings": {name: one.title for name, one in parameters_of(Settings).items()},

@@ -31,7 +31,7 @@ def patched(model, file, *, unet=1.0, te=1.0, **options):
     modules = copy.deepcopy(model.unet).requires_grad_(False), copy.deepcopy(model.text_encoder).requires_grad_(False)
     patches = file.patches(*modules, **options)
     AppliedPatches(modules[0]).apply([(patches.unet, unet)])
-    AppliedPatches(modules[1]).apply([(patches.text_encoder, te)])
+    AppliedPatches(modules[1]).apply([(patches.text_encoders[0], te)])
     return *modules, patches
 
 
@@ -173,7 +173,7 @@ def test_every_weight_of_both_modules_is_back_bit_for_bit_after_removal(tiny, lo
     patches = lora.patches(unet, text_encoder)
     applied = AppliedPatches(unet), AppliedPatches(text_encoder)
     applied[0].apply([(patches.unet, 0.7)] * 1)
-    applied[1].apply([(patches.text_encoder, 0.7)])
+    applied[1].apply([(patches.text_encoders[0], 0.7)])
     for one in applied:
         one.restore()
     assert_same_weights(unet, tiny.unet)

@@ -14,7 +14,12 @@ from torch.nn.functional import interpolate
 from tests.engine.tiny_models import LoneVae, TinyModel, assert_same_weights, rewrite
 from webui.core.errors import ModelError
 from webui.engine.device import Device
-from webui.engine.families import sd1
+from webui.engine.families.prediction import read_prediction
+from webui.engine.families.sd1 import SD1, text_shape
+from webui.engine.families.sd1 import TEXT as TEXTS
+from webui.engine.families.texts import TextShape
+from webui.engine.families.unet import UNetShape
+from webui.engine.families.vae import VaeShape, read_vae_shape
 from webui.engine.loading import TensorFile
 from webui.engine.pipeline_manager import PipelineManager, PipelineSpec
 
@@ -36,7 +41,7 @@ def test_every_weight_is_the_one_that_was_written(request: pytest.FixtureRequest
     with PipelineManager(cpu, 10**9).lease(PipelineSpec(model.path)) as pipeline:
         assert_same_weights(pipeline.unet, model.unet)
         assert_same_weights(pipeline.vae, model.vae)
-        assert_same_weights(pipeline.text_encoder, model.text_encoder)
+        assert_same_weights(pipeline.text_encoders[0], model.text_encoder)
 
 
 @pytest.mark.parametrize("name", ["tiny", "deep", "headless"])
@@ -49,37 +54,37 @@ def test_the_modules_compute_what_the_originals_compute(request: pytest.FixtureR
     with torch.no_grad(), PipelineManager(cpu, 10**9).lease(PipelineSpec(model.path)) as pipeline:
         assert torch.equal(pipeline.unet(latents, 500, context).sample, model.unet(latents, 500, context).sample)
         assert torch.equal(pipeline.vae.decode(latents).sample, model.vae.decode(latents).sample)
-        assert torch.equal(pipeline.text_encoder(tokens).last_hidden_state, model.text_encoder(tokens).last_hidden_state)
+        assert torch.equal(pipeline.text_encoders[0](tokens).last_hidden_state, model.text_encoder(tokens).last_hidden_state)
 
 
 def test_widths_depths_and_heads_are_read(deep: TinyModel) -> None:
     file = TensorFile(deep.path)
-    assert sd1.read_unet_shape(file) == sd1.UNetShape(
-        channels=(16, 32, 48), layers=2, attention=(False, True, True), transformer_layers=1,
-        in_channels=4, out_channels=4, context=48, heads=4, groups=16,
+    assert SD1.unet(file) == UNetShape(
+        channels=(16, 32, 48), layers=2, attention=(False, True, True), depths=(1, 1, 1),
+        in_channels=4, out_channels=4, context=48, heads=(4, 4, 4), groups=16,
     )  # fmt: skip
-    assert sd1.read_vae_shape(file) == sd1.VaeShape(channels=(8, 16, 16), layers=1, latent_channels=4, groups=8, scaling_factor=0.18215)
-    assert sd1.read_text_shape(file) == sd1.TextShape(vocabulary=49408, width=48, inner=96, layers=2, heads=4, positions=77)
+    assert read_vae_shape(file) == VaeShape(channels=(8, 16, 16), layers=1, latent_channels=4, groups=8, scaling_factor=0.18215)
+    assert text_shape(file) == TextShape(vocabulary=49408, width=48, inner=96, layers=2, heads=4, positions=77, prefixes=TEXTS)
 
 
 def test_without_metadata_the_numbers_are_stable_diffusions_own(tiny: TinyModel, tmp_path: Path) -> None:
     silent = rewrite(tiny.path, tmp_path / "silent.safetensors", changes={}, metadata=dict.fromkeys(tiny.shape.metadata))
-    unet = sd1.read_unet_shape(TensorFile(silent))
-    assert (unet.heads, unet.groups) == (8, 32)
-    assert sd1.read_text_shape(TensorFile(silent)).heads == 1  # one for 64 channels
-    assert not sd1.predicts_v(TensorFile(silent))
+    unet = SD1.unet(TensorFile(silent))
+    assert (unet.heads, unet.groups) == ((8, 8), 32)
+    assert text_shape(TensorFile(silent)).heads == 1  # one for 64 channels
+    assert read_prediction(TensorFile(silent)).v is None
 
 
 def test_heads_that_are_not_said_are_eight(headless: TinyModel) -> None:
     assert "unet_attention_heads" not in TensorFile(headless.path).metadata
-    assert sd1.read_unet_shape(TensorFile(headless.path)).heads == 8
+    assert SD1.unet(TensorFile(headless.path)).heads == (8, 8)
 
 
 def test_v_prediction_is_read_from_the_metadata_or_the_marker(tiny: TinyModel, tiny_v: TinyModel, tmp_path: Path) -> None:
-    assert not sd1.predicts_v(TensorFile(tiny.path))
-    assert sd1.predicts_v(TensorFile(tiny_v.path))
+    assert read_prediction(TensorFile(tiny.path)).v is None
+    assert read_prediction(TensorFile(tiny_v.path)).v
     marked = rewrite(tiny.path, tmp_path / "marked.safetensors", changes={"v_pred": torch.zeros(0)}, metadata={})
-    assert sd1.predicts_v(TensorFile(marked))
+    assert read_prediction(TensorFile(marked)).v
 
 
 def test_the_vaes_scaling_factor_is_read(tiny: TinyModel, tmp_path: Path, cpu: Device) -> None:
@@ -93,7 +98,7 @@ def test_an_older_text_encoder_prefix_is_read_too(tiny: TinyModel, tmp_path: Pat
     older = {"cond_stage_model.transformer." + name: weight.clone() for name, weight in tiny.text_encoder.state_dict().items()}
     path = rewrite(tiny.path, tmp_path / "older.safetensors", changes=tensors | older, metadata={})
     with PipelineManager(cpu, 10**9).lease(PipelineSpec(path)) as pipeline:
-        assert_same_weights(pipeline.text_encoder, tiny.text_encoder)
+        assert_same_weights(pipeline.text_encoders[0], tiny.text_encoder)
 
 
 def test_a_vae_alone_in_a_file_has_no_prefix(tiny: TinyModel, lone_vae: LoneVae, cpu: Device) -> None:
@@ -176,12 +181,12 @@ def test_a_part_of_a_checkpoint_is_told(tiny: TinyModel, tmp_path: Path, cpu: De
     file = TensorFile(tiny.path)
     tensors = {name: file.tensor(name) for name in file.names if name.startswith(kept)}
     save_file(tensors or {"x": torch.zeros(1)}, tmp_path / "part.safetensors", dict(file.metadata))
-    assert load(tmp_path / "part.safetensors", cpu) == f"part.safetensors has {says} of Stable Diffusion 1.x."
+    assert load(tmp_path / "part.safetensors", cpu).startswith(f"part.safetensors has {says} of Stable Diffusion")
 
 
 def test_a_file_that_is_no_vae_is_told(tiny: TinyModel, tmp_path: Path, cpu: Device) -> None:
     save_file({"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, tmp_path / "half.safetensors")
-    assert load(tiny.path, cpu, tmp_path / "half.safetensors") == "half.safetensors has no VAE of Stable Diffusion 1.x."
+    assert load(tiny.path, cpu, tmp_path / "half.safetensors") == "half.safetensors has no VAE of Stable Diffusion."
 
 
 @pytest.mark.parametrize(("size", "same"), [((8, 16), True), ((6, 10), False)])

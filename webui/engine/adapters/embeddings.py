@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from webui.catalog.embedding_images import SUFFIXES as IMAGE_SUFFIXES
 from webui.catalog.embedding_images import read_image_embedding
@@ -25,6 +25,7 @@ from webui.engine.tokenizer import token_ids
 MAX_VECTORS = 1024
 
 Fixes = Sequence[tuple[int, torch.Tensor]]
+TextEncoder: TypeAlias = CLIPTextModel | CLIPTextModelWithProjection
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +47,18 @@ class Embedding:
         """As A1111 counts it: the widths of both encoders together."""
         return self.vectors.shape[1] + (0 if self.second is None else self.second.shape[1])
 
-    def fits(self, text_encoder: CLIPTextModel) -> bool:
-        """Whether it was made for a model with this text encoder alone."""
-        return self.second is None and self.vectors.shape[1] == text_encoder.config.hidden_size
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """D of each text encoder that it was made for."""
+        return tuple(vectors.shape[1] for vectors in (self.vectors, self.second) if vectors is not None)
+
+    def fits(self, *text_encoders: TextEncoder) -> bool:
+        """Whether it was made for a model with these text encoders, all of them."""
+        return self.widths == tuple(encoder.config.hidden_size for encoder in text_encoders)
+
+    def of_encoder(self, place: int) -> torch.Tensor:
+        """(n, D) for a model's first text encoder, 0, or its second, 1."""
+        return self.vectors if self.second is None or place == 0 else self.second
 
 
 def read_embedding(path: Path, name: str | None = None) -> Embedding:
@@ -103,7 +113,7 @@ class EmbeddingIndex:
 
 
 @contextmanager
-def injected(text_encoder: CLIPTextModel, fixes: Sequence[Fixes]) -> Iterator[None]:
+def injected(text_encoder: TextEncoder, fixes: Sequence[Fixes]) -> Iterator[None]:
     """Within this context the text encoder puts vectors in the place of tokens.
 
     fixes: for every row of tokens (n, 77) what stands where: the offset from the first token after the start mark, and vectors
@@ -120,14 +130,14 @@ def injected(text_encoder: CLIPTextModel, fixes: Sequence[Fixes]) -> Iterator[No
                 place.copy_(vectors[: len(place)])
         return output
 
-    hook = text_encoder.embeddings.token_embedding.register_forward_hook(put_in)
+    hook = text_encoder.get_input_embeddings().register_forward_hook(put_in)
     try:
         yield
     finally:
         hook.remove()
 
 
-def encode_with(text_encoder: CLIPTextModel, tokens: torch.Tensor, fixes: Sequence[Fixes], **options: Any) -> Any:
+def encode_with(text_encoder: TextEncoder, tokens: torch.Tensor, fixes: Sequence[Fixes], **options: Any) -> Any:
     """The text encoder's answer for tokens (n, 77) with vectors put in; options are passed on to it."""
     with injected(text_encoder, fixes):
         return text_encoder(tokens, **options)

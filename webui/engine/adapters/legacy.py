@@ -43,6 +43,21 @@ def read_torch_file(path: Path) -> Any:
         raise ModelError(f"{path.name} cannot be read: {_first_line(error)}. Download it again.") from None
 
 
+def read_torch_file_before_zip(path: Path) -> Any:
+    """As `read_torch_file`, for the format that PyTorch wrote before 1.6, which many upscalers still have.
+
+    It cannot be looked through beforehand, so it is read only in a process that can be spared (engine/convert_weights.py).
+    """
+    try:
+        with torch.inference_mode(False):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return _Plain(path.stat().st_size).copy(content)
+    except ModelError as error:
+        raise ModelError(f"{path.name} {error}.") from None
+    except _UNREADABLE as error:
+        raise ModelError(f"{path.name} cannot be read: {_first_line(error)}. Download it again, as .safetensors if there is one.") from None
+
+
 class _Plain:
     """Copies what was read into exact built-in types, each part once however often it is referred to.
 

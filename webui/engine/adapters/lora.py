@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel
 
 from webui.core.errors import ModelError
 from webui.engine.adapters.applied import ModulePatches, fits
-from webui.engine.adapters.embeddings import Embedding, embedding_from_tensors
+from webui.engine.adapters.embeddings import Embedding, TextEncoder, embedding_from_tensors
 from webui.engine.adapters.legacy import read_torch_file
 from webui.engine.adapters.lora_layers import LayerChange, Parts, read_layer
-from webui.engine.adapters.lora_names import TEXT, UNET, Layer, LayerNames, split_name
+from webui.engine.adapters.lora_names import TEXT, TEXT_2, UNET, Layer, LayerNames, split_name
 from webui.engine.loading import TensorFile
 
 BUNDLED = "bundle_emb."
@@ -27,20 +26,20 @@ BUNDLED = "bundle_emb."
 
 @dataclass(frozen=True)
 class LoraPatches:
-    """What a file changes in a pair of modules.
+    """What a file changes in a UNet and the text encoders with it, of each in turn.
 
     unmatched: tensors that belong to no layer there.   unfit: layers whose shape is another, or whose tensors make no sense.
     """
 
     unet: ModulePatches
-    text_encoder: ModulePatches
+    text_encoders: tuple[ModulePatches, ...]
     unmatched: tuple[str, ...]
     unfit: tuple[str, ...]
 
     @property
     def remark(self) -> str | None:
         """For the user, to follow the file's name, when a part of the file has no effect."""
-        layers = len(self.unet.layers) + len(self.text_encoder.layers)
+        layers = sum(len(patches.layers) for patches in (self.unet, *self.text_encoders))
         if not layers:
             return "changes nothing: it was made for another model family"
         if not self.unmatched and not self.unfit:
@@ -62,9 +61,9 @@ class LoraFile:
     tensor: Callable[[str], torch.Tensor]
     embeddings: tuple[Embedding, ...]
 
-    def patches(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, *, dyn: int | None = None) -> LoraPatches:
+    def patches(self, unet: UNet2DConditionModel, *text_encoders: TextEncoder, dyn: int | None = None) -> LoraPatches:
         """Find the layers.  dyn: how many of a LoRA's ranks to use.  Nothing is computed yet."""
-        names = LayerNames(unet, text_encoder)
+        names = LayerNames(unet, *text_encoders)
         found: defaultdict[Layer, dict[str, torch.Tensor]] = defaultdict(dict)
         unmatched = []
         for name in self.names:
@@ -73,9 +72,9 @@ class LoraFile:
                 unmatched.append(name)
             else:
                 found[layer][part] = self.tensor(name)
-        modules = {UNET: unet, TEXT: text_encoder}
+        modules = {UNET: unet, **dict(zip((TEXT, TEXT_2), text_encoders, strict=False))}
         alphas = {module: _default_alpha(self.metadata, module) for module in modules}
-        changes: dict[str, dict[str, LayerChange]] = {UNET: {}, TEXT: {}}
+        changes: dict[str, dict[str, LayerChange]] = {module: {} for module in modules}
         unfit = []
         for layer, parts in found.items():
             change = _fitting(parts, modules[layer.module].get_submodule(layer.path), alphas[layer.module], dyn)
@@ -83,8 +82,8 @@ class LoraFile:
                 changes[layer.module][layer.path] = change
             else:
                 unfit.append(f"{layer.module}.{layer.path}")
-        unet_patches, text_patches = (ModulePatches((self.version, module, dyn), changes[module]) for module in (UNET, TEXT))
-        return LoraPatches(unet_patches, text_patches, tuple(unmatched), tuple(unfit))
+        unet_patches, *text_patches = (ModulePatches((self.version, module, dyn), changes[module]) for module in modules)
+        return LoraPatches(unet_patches, tuple(text_patches), tuple(unmatched), tuple(unfit))
 
 
 def read_lora(path: Path) -> LoraFile:

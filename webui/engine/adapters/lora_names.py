@@ -12,15 +12,17 @@ from types import MappingProxyType
 
 from diffusers import UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel
 
+from webui.engine.adapters.embeddings import TextEncoder
 from webui.engine.families.ldm_layout import unet_name
 
 UNET = "unet"
 TEXT = "text_encoder"
+TEXT_2 = "text_encoder_2"
 
 # The longest first, so that none hides behind another.
 _PREFIXES: tuple[tuple[str, str], ...] = (
+    ("base_model_model_text_encoder_2_", TEXT_2),
     ("base_model_model_text_encoder_", TEXT),
     ("base_model_model_text_model_", TEXT),
     ("base_model_model_unet_", UNET),
@@ -31,9 +33,15 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
     ("lora_unet_", UNET),
     ("oft_unet_", UNET),
     ("unet_", UNET),
+    ("lycoris_te2_", TEXT_2),
+    ("lycoris_te1_", TEXT),
     ("lycoris_te_", TEXT),
+    ("lora_te2_", TEXT_2),
     ("lora_te1_", TEXT),
     ("lora_te_", TEXT),
+    ("oft_te2_", TEXT_2),
+    ("oft_te1_", TEXT),
+    ("text_encoder_2_", TEXT_2),
     ("text_encoder_", TEXT),
     ("transformer_", TEXT),
     ("", UNET),
@@ -70,24 +78,25 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of one of a pipeline's modules.  module: "unet" or "text_encoder".   path: as in named_modules()."""
+    """A layer of one of a pipeline's modules.  module: "unet", "text_encoder" or "text_encoder_2".   path: as in named_modules()."""
 
     module: str
     path: str
 
 
 class LayerNames:
-    """Finds the layers of one pair of modules by the names that LoRA files use."""
+    """Finds the layers of a UNet and the text encoders with it by the names that LoRA files use."""
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
-        self._paths = {UNET: _unet_paths(unet), TEXT: _text_paths(text_encoder)}
+    def __init__(self, unet: UNet2DConditionModel, *text_encoders: TextEncoder) -> None:
+        texts = zip((TEXT, TEXT_2), map(_text_paths, text_encoders), strict=False)
+        self._paths: Mapping[str, Mapping[str, str]] = {UNET: _unet_paths(unet), **dict(texts)}
 
     def find(self, tensor: str) -> tuple[Layer | None, str]:
         """The layer a tensor belongs to, None if there is no such layer; and what it is to the layer, in kohya's words."""
         name, part = split_name(tensor)
         name = name.replace("_processor_", "_")
         for prefix, module in _PREFIXES:
-            if name.startswith(prefix) and (path := self._paths[module].get(name[len(prefix) :])):
+            if name.startswith(prefix) and (path := self._paths.get(module, {}).get(name[len(prefix) :])):
                 return Layer(module, path), part
         return None, part
 
@@ -117,10 +126,11 @@ def _unet_paths(unet: UNet2DConditionModel) -> Mapping[str, str]:
     return paths
 
 
-def _text_paths(text_encoder: CLIPTextModel) -> Mapping[str, str]:
+def _text_paths(text_encoder: TextEncoder) -> Mapping[str, str]:
+    """Paths of the layers by transformers' names, with and without what stands before them where there is a projection."""
     paths: dict[str, str] = {}
     for path in _with_weights(text_encoder):
-        name = path.replace(".", "_")
+        name = path.removeprefix("text_model.").replace(".", "_")
         paths |= {name: path, f"text_model_{name}": path}
     return paths
 

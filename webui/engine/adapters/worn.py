@@ -9,7 +9,6 @@ from typing import Any
 
 from diffusers import UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel
 
 from webui.engine.adaptation import Adaptation, NetworkUse
 from webui.engine.adapters.applied import AppliedPatches, ModulePatches
@@ -27,10 +26,13 @@ class NetworkFiles:
     def __init__(self) -> None:
         self._read: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def lora(self, use: NetworkUse, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, shapes: Hashable) -> LoraPatches:
-        """What a LoRA changes in these modules.  shapes: equal for modules of the same architecture.  Raises ModelError."""
+    def lora(self, use: NetworkUse, modules: Sequence[Any], shapes: Hashable) -> LoraPatches:
+        """What a LoRA changes in a UNet and the text encoders with it.  shapes: equal for modules of the same architecture.
+
+        Raises ModelError.
+        """
         key = ("lora", use.version, use.dyn, shapes)
-        return self._kept(key, lambda: read_lora(use.path).patches(unet, text_encoder, dyn=use.dyn))
+        return self._kept(key, lambda: read_lora(use.path).patches(*modules, dyn=use.dyn))
 
     def hypernetwork(self, path: Path) -> Hypernetwork:
         """Raises ModelError."""

@@ -1,43 +1,40 @@
-// The form as a whole: its values, which gradio alone knows, and what is set beside it, shown as chips that can be removed.
+// A tab's form as a whole: its values, which gradio alone knows, and what is set beside it, shown as chips that can be removed.
 "use strict";
 {
   const ui = window.webui;
   const { make } = ui;
-  const readers = [];
-  let changes = {}, wantedTab = null, overrides = null;
 
-  /** All controls' values by name. */
-  ui.readForm = () => new Promise((resolve) => {
-    readers.push(resolve);
+  /** All controls' values of a tab, by name. The tab has been opened. */
+  ui.readForm = (tab) => new Promise((resolve) => {
+    const { overrides } = ui.tab(tab);
+    overrides.readers.push(resolve);
     overrides.events.read_form();
   });
-  ui.formRead = (names, values) => {
+  ui.formRead = (tab, names, values) => {
     const form = Object.fromEntries(names.map((name, place) => [name, values[place]]));
-    for (const resolve of readers.splice(0)) resolve(form);
+    for (const resolve of ui.tab(tab).overrides.readers.splice(0)) resolve(form);
   };
 
-  /** Set these controls, by name. */
-  ui.changeForm = (wanted) => {
-    changes = { ...changes, ...wanted };
+  /** Set these controls of a tab, by name. */
+  ui.changeForm = (tab, wanted) => {
+    const { overrides } = ui.tab(tab);
+    overrides.changes = { ...overrides.changes, ...wanted };
     overrides.events.change_form();
   };
-  ui.formChanged = (names, values) => {
-    const wanted = changes;
-    changes = {};
+  ui.formChanged = (tab, names, values) => {
+    const { overrides } = ui.tab(tab);
+    const wanted = overrides.changes;
+    overrides.changes = {};
     return names.map((name, place) => name in wanted ? wanted[name] : values[place]);
   };
 
-  ui.showTab = (id) => {
-    wantedTab = id;
-    overrides.events.show_tab();
+  ui.addOverrides = (tab, element, props, watch, events) => {
+    ui.tab(tab).overrides = new Overrides(tab, element.querySelector(".chips"), props, watch, events);
   };
-  ui.tabWanted = () => ({ __type__: "update", selected: wantedTab });
-
-  ui.addOverrides = (element, props, watch, events) => { overrides = new Overrides(element.querySelector(".chips"), props, watch, events); };
 
   class Overrides {
-    constructor(root, props, watch, events) {
-      Object.assign(this, { root, props, events });
+    constructor(tab, root, props, watch, events) {
+      Object.assign(this, { tab, root, props, events, readers: [], changes: {} });
       watch("value", () => this.show());
       this.show();
     }
@@ -61,7 +58,7 @@
       delete kept[kind][name];
       this.props.value = kept;
       this.show();
-      (this.root.querySelector(".chip") ?? ui.promptBox("prompt")).focus();
+      (this.root.querySelector(".chip") ?? ui.promptBox(this.tab, "prompt")).focus();
     }
   }
 }

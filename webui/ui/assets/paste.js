@@ -17,14 +17,14 @@
   ui.addPaste = (element, server) => { dialog = new Paste(element.querySelector("dialog"), server); };
 
   /** The arrow button: the text in the prompt, else the selected picture's. */
-  ui.paste = () => {
-    const text = ui.promptBox("prompt").value;
-    const picture = ui.selectedPicture();
-    if (text.trim()) dialog.takeText(text);
-    else if (picture) dialog.takeText(picture.infotext);
-    else ui.tell("There is nothing to take over: the prompt is empty and no picture is selected. Paste an infotext into the prompt first.");
+  ui.paste = (tab) => {
+    const text = ui.promptBox(tab, "prompt").value;
+    const picture = ui.selectedPicture(tab);
+    if (text.trim()) dialog.takeText(tab, text);
+    else if (picture) dialog.takeText(tab, picture.infotext);
+    else ui.tell(tab, "There is nothing to take over: the prompt is empty and no picture is selected. Paste an infotext into the prompt first.");
   };
-  ui.takeOverPicture = (file) => dialog.takePicture(file);
+  ui.takeOverPicture = (tab, file) => dialog.takePicture(tab, file);
 
   /** What a server function is given a file by; null, with the reason told, for a file that is too large. */
   ui.upload = (file, more = {}) => {
@@ -38,24 +38,25 @@
       Object.assign(this, { root, server });
     }
 
-    async takeText(text) {
-      const form = await ui.readForm();
-      this.take(await this.server.preview_text({ text, form }).catch(() => NO_ANSWER),
+    async takeText(tab, text) {
+      const form = await ui.readForm(tab);
+      this.take(tab, await this.server.preview_text({ text, form }).catch(() => NO_ANSWER),
         "The prompt holds no parameters. Paste an infotext into it, or empty it to use the selected picture.");
     }
 
-    async takePicture(file) {
-      const upload = ui.upload(file, { form: JSON.stringify(await ui.readForm()) });
-      if (!upload) ui.tell(ui.tooLarge(file));
-      else this.take(await this.server.preview_picture(upload).catch(() => NO_ANSWER), "This picture says nothing of how it was made.");
+    async takePicture(tab, file) {
+      const upload = ui.upload(file, { form: JSON.stringify(await ui.readForm(tab)) });
+      if (!upload) ui.tell(tab, ui.tooLarge(file));
+      else this.take(tab, await this.server.preview_picture(upload).catch(() => NO_ANSWER), "This picture says nothing of how it was made.");
     }
 
-    take(preview, nothing) {
-      ui.tell(preview.error ?? (preview.is_infotext ? null : [nothing, ...preview.remarks].join(" ")));
+    take(tab, preview, nothing) {
+      this.tab = tab;
+      ui.tell(tab, preview.error ?? (preview.is_infotext ? null : [nothing, ...preview.remarks].join(" ")));
       if (preview.error || !preview.is_infotext) return;
-      if (Object.keys(preview.prompts).length) ui.changeForm(preview.prompts);
+      if (Object.keys(preview.prompts).length) ui.changeForm(tab, preview.prompts);
       if (preview.changes.length || preview.unknown.length || preview.remarks.length) this.open(preview);
-      else ui.say("The prompts were taken over; nothing else differs.");
+      else ui.say(tab, "The prompts were taken over; nothing else differs.");
     }
 
     open(preview) {
@@ -101,7 +102,7 @@
 
     async apply() {
       const ticked = this.rows.filter(({ tick }) => tick.checked).map(({ change }) => change);
-      const form = await ui.readForm();
+      const form = await ui.readForm(this.tab);
       const changes = {};
       const beside = { settings: { ...form.overrides?.settings }, request: { ...form.overrides?.request } };
       for (const { kind, name, value, standing } of ticked) {
@@ -113,7 +114,7 @@
       const { seedExtras } = ui.facts;
       // With the tick, all of the seed's extras act: those that were idle start from nothing.
       if (!form.extra && ticked.some(({ name, standing }) => name in seedExtras && !standing)) Object.assign(changes, { ...seedExtras, ...changes, extra: true });
-      ui.changeForm({ ...changes, overrides: beside });
+      ui.changeForm(this.tab, { ...changes, overrides: beside });
     }
   }
 }

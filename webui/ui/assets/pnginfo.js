@@ -107,7 +107,7 @@
 
     sendOn() {
       ui.showTab("txt2img");
-      ui.takeOverPicture(this.file);
+      ui.takeOverPicture("txt2img", this.file);
     }
 
     async startVerifying() {

@@ -3,21 +3,21 @@
 {
   const ui = window.webui;
   const { make } = ui;
-  const BOXES = { prompt: "txt2img_prompt", negative_prompt: "txt2img_neg_prompt" };
+  const BOXES = { prompt: "prompt", negative_prompt: "neg_prompt" };
   // After a pause in typing; an engine that is still starting cannot count and is asked again. Remarks wait longer, for who types
   // an opening bracket means to close it.
   const PAUSE = 300, AGAIN = 1500, CALM = 900;
   const prompts = {};
 
-  const promptOf = (name) => prompts[name] ??= new Prompt(name);
-  ui.promptBox = (name) => document.querySelector(`#${BOXES[name]} textarea`);
-  ui.addTokenCounter = (name, element, server) => promptOf(name).count(element.querySelector(".token-counter"), server);
-  ui.addProblems = (name, element) => { promptOf(name).list = element.querySelector(".problems"); };
-  ui.promptChanged = (name, text, styles) => promptOf(name).change(text, styles ?? []);
+  const promptOf = (tab, name) => prompts[`${tab} ${name}`] ??= new Prompt(tab, name);
+  ui.promptBox = (tab, name) => document.querySelector(`#${tab}_${BOXES[name]} textarea`);
+  ui.addTokenCounter = (tab, name, element, server) => promptOf(tab, name).count(element.querySelector(".token-counter"), server);
+  ui.addProblems = (tab, name, element) => { promptOf(tab, name).list = element.querySelector(".problems"); };
+  ui.promptChanged = (tab, name, text, styles) => promptOf(tab, name).change(text, styles ?? []);
 
   class Prompt {
-    constructor(name) {
-      Object.assign(this, { name, text: "", styles: [], asked: 0, problems: [], more: 0 });
+    constructor(tab, name) {
+      Object.assign(this, { tab, name, text: "", styles: [], asked: 0, problems: [], more: 0 });
     }
 
     count(counter, server) {
@@ -44,7 +44,7 @@
         this.timer = setTimeout(() => this.check(), AGAIN);
       }
       if (!answer) return;
-      const typing = document.activeElement === ui.promptBox(this.name) && answer.problems.length > this.problems.length;
+      const typing = document.activeElement === ui.promptBox(this.tab, this.name) && answer.problems.length > this.problems.length;
       clearTimeout(this.later);
       this.later = setTimeout(() => { if (text === this.text) this.showProblems(answer); }, typing ? CALM : 0);
     }
@@ -72,7 +72,7 @@
 
     /** Select the piece; taking the focus anew with the caret in it makes the browser scroll to it. */
     select({ start, end }) {
-      const box = ui.promptBox(this.name);
+      const box = ui.promptBox(this.tab, this.name);
       box.blur();
       box.setSelectionRange(start, start);
       box.focus();
@@ -92,10 +92,11 @@
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(null); });
   document.addEventListener("drop", (event) => {
     mark(null);
-    const file = boxUnder(event) && event.dataTransfer?.files?.[0];
+    const box = boxUnder(event);
+    const file = box && event.dataTransfer?.files?.[0];
     if (!file) return;
     event.preventDefault();
     event.stopPropagation();
-    ui.takeOverPicture(file);
+    ui.takeOverPicture(ui.tabAround(box), file);
   }, true);
 }

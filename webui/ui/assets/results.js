@@ -1,4 +1,4 @@
-// The results panel: follows one job by asking for news, and shows its progress, preview, pictures and infotext.
+// The results panel: follows a job, or several together, by asking for news, and shows its progress, preview, pictures and infotext.
 // Everything that came from a user or a file is set as text, never as markup.
 "use strict";
 {
@@ -6,22 +6,23 @@
   const { make, makeButton } = ui;
   const OFTEN = 250, SELDOM = 1000, RETRY = 2000;
   const ACTIVE = ["queued", "running"];
-  let panel = null;
 
-  ui.selectedPicture = () => panel?.selected();
-  ui.tell = (message) => panel?.tell(message);
-  ui.say = (text) => panel?.say(text);
-  ui.addResults = (element, props, server, watch) => {
-    panel = new Results(element.querySelector(".results"), server);
+  ui.selectedPicture = (tab) => ui.tab(tab).results?.selected();
+  ui.tell = (tab, message) => ui.tab(tab).results?.tell(message);
+  ui.say = (tab, text) => ui.tab(tab).results?.say(text);
+  ui.addResults = (tab, element, props, server, watch, events) => {
+    const panel = ui.tab(tab).results = new Results(tab, element.querySelector(".results"), server);
+    Object.assign(panel, { events, props });
     const take = () => props.value && panel.take(props.value);
     watch("value", take);
     take();
   };
 
   class Results {
-    constructor(root, server) {
+    constructor(tab, root, server) {
+      this.tab = tab;
       this.server = server;
-      this.job = null;
+      this.jobs = [];
       this.forget();
       this.build(root);
       document.addEventListener("visibilitychange", () => { if (!document.hidden) this.ask(); });
@@ -51,15 +52,16 @@
       this.hint = make("p", { className: "hint" });
       this.open = make("button", { type: "button", className: "stage", onclick: () => this.enlarge() }, this.image, this.hint);
       this.thumbs = make("div", { className: "thumbs", hidden: true, onkeydown: (event) => this.step(event) });
-      this.gallery = make("div", { id: "txt2img_gallery", className: "gallery" }, this.open, this.thumbs);
-      this.tools = make("div", { id: "image_buttons_txt2img", className: "tools", hidden: true },
-        makeButton("Download", "download", () => this.download(), { id: "download_txt2img" }),
-        makeButton("Download zip", "zip", () => this.downloadAll(), { id: "save_zip_txt2img" }),
-        makeButton("Copy infotext", "copy", () => this.copy(), { id: "copy_infotext_txt2img" }),
-        makeButton("Where saved?", "save", () => this.tellPlace(), { id: "save_txt2img" }),
-        makeButton("PNG Info", "inspect", () => this.inspect(), { id: "send_to_pnginfo_txt2img" }));
-      this.infotext = make("div", { id: "html_info_txt2img", className: "infotext", hidden: true });
-      this.log = make("div", { id: "html_log_txt2img", className: "log", attributes: { role: "status" } });
+      this.gallery = make("div", { id: `${this.tab}_gallery`, className: "gallery" }, this.open, this.thumbs);
+      this.tools = make("div", { id: `image_buttons_${this.tab}`, className: "tools", hidden: true },
+        makeButton("Download", "download", () => this.download(), { id: `download_${this.tab}` }),
+        makeButton("Download zip", "zip", () => this.downloadAll(), { id: `save_zip_${this.tab}` }),
+        makeButton("Copy infotext", "copy", () => this.copy(), { id: `copy_infotext_${this.tab}` }),
+        makeButton("Where saved?", "save", () => this.tellPlace(), { id: `save_${this.tab}` }),
+        makeButton("PNG Info", "inspect", () => this.inspect(), { id: `send_to_pnginfo_${this.tab}` }),
+        ...ui.sendButtons(this));
+      this.infotext = make("div", { id: `html_info_${this.tab}`, className: "infotext", hidden: true });
+      this.log = make("div", { id: `html_log_${this.tab}`, className: "log", attributes: { role: "status" } });
       this.lightbox = make("dialog", { className: "lightbox", onclick: () => this.lightbox.close(), onkeydown: (event) => this.step(event) },
         make("img", { alt: "" }), make("button", { type: "button", className: "tool icon-cancel", title: "Close" }, make("span", {}, "Close")));
       root.replaceChildren(this.notice, this.progress, this.gallery, this.tools, this.log, this.infotext, this.lightbox);
@@ -67,17 +69,18 @@
     }
 
     /** The server says what to follow: after Generate, and when the page opens. */
-    take({ job, message }) {
+    take({ job, jobs, message }) {
       this.tell(message);
-      if (job === this.job) return;
+      const wanted = jobs?.length ? jobs : job ? [job] : [];
+      if (wanted.join() === this.jobs.join()) return;
       if (this.opened) this.open.scrollIntoView({ block: "nearest" });
       this.opened = true;
-      this.job = job;
+      this.jobs = wanted;
       this.forget();
       this.log.replaceChildren();
-      this.state = job ? "queued" : null;
+      this.state = wanted.length ? "queued" : null;
       this.show();
-      if (job) this.ask();
+      this.ask();
     }
 
     tell(message) {
@@ -90,11 +93,11 @@
     /** Ask for news, and again after a while as long as the job goes on. A server that is away is asked until it is back. */
     async ask() {
       clearTimeout(this.timer);
-      const job = this.job;
-      if (!job) return;
-      const query = { job, known: [...this.pictures.keys()], preview: this.previewKey, watching: !document.hidden };
+      const { jobs } = this;
+      if (!jobs.length) return;
+      const query = { jobs, known: [...this.pictures.keys()], preview: this.previewKey, watching: !document.hidden };
       const news = await this.server.follow(query).catch(() => null);
-      if (job !== this.job) return;
+      if (jobs !== this.jobs) return;
       clearTimeout(this.timer);
       if (news) this.learn(news);
       else this.detail.textContent = "The server does not answer; trying again …";
@@ -119,8 +122,9 @@
 
     show() {
       const active = ACTIVE.includes(this.state);
-      document.body.classList.toggle("webui-active", active);
-      document.body.classList.toggle("webui-running", this.state === "running");
+      const around = document.getElementById(`tab_${this.tab}`);
+      around?.classList.toggle("webui-active", active);
+      around?.classList.toggle("webui-running", this.state === "running");
       this.showProgress(active);
       this.showStage(active);
       this.showThumbs(active);
@@ -137,13 +141,14 @@
       this.meter.setAttribute("aria-valuenow", percent);
       this.percent.textContent = known ? `${percent}%` : this.state === "queued" ? "Waiting" : "Starting";
       this.detail.textContent = active ? this.describe(news, known) : "";
-      ui.setTitle(active ? (known ? `${percent}%` : "…") : "");
+      ui.setTitle(this.tab, active ? (known ? `${percent}%` : "…") : "");
     }
 
     describe(news, known) {
       if (known) {
+        const several = news.job_count > 1 ? ` · picture ${news.job_number}/${news.job_count}` : "";
         const batch = news.batches > 1 ? ` · batch ${news.batch}/${news.batches}` : "";
-        return `step ${news.step}/${news.steps}${batch} · ${ui.duration(news.eta)} left`;
+        return `step ${news.step}/${news.steps}${batch}${several} · ${ui.duration(news.eta)} left`;
       }
       if (this.state === "running") return news.loading ? `loading ${news.loading}` : news.warming ? "the engine is starting" : "";
       if (news.paused) return "the queue is paused (see the Queue tab)";
@@ -227,9 +232,9 @@
         this.infotext.replaceChildren(make("span", { className: "words" }, lines.join("\n")), "\n", make("span", { className: "values" }, last));
         this.infotext.dataset.id = picture.id;
       }
-      document.getElementById("save_zip_txt2img")?.toggleAttribute("hidden", this.order.length < 2);
+      document.getElementById(`save_zip_${this.tab}`)?.toggleAttribute("hidden", this.order.length < 2);
       if (this.state === "failed") this.tell(this.news.error);
-      if (!active && this.news && this.job) this.log.replaceChildren(...this.summary());
+      if (!active && this.news && this.jobs.length) this.log.replaceChildren(...this.summary());
     }
 
     summary() {

@@ -8,8 +8,8 @@
 
   ui.addStyles = (element, server, edited) => { editor = new StyleEditor(element.querySelector("dialog"), server, edited); };
 
-  /** chosen: names chosen for the prompts; the first is shown. */
-  ui.editStyles = (chosen) => { editor.open(chosen?.[0] ?? ""); };
+  /** tab: the one whose prompts may be copied.  chosen: names chosen for the prompts; the first is shown. */
+  ui.editStyles = (tab, chosen) => { editor.open(tab, chosen?.[0] ?? ""); };
 
   class StyleEditor {
     constructor(root, server, edited) {
@@ -35,7 +35,8 @@
         make("div", { className: "sheet-buttons" }, this.save, this.delete, copy, close)));
     }
 
-    async open(name) {
+    async open(tab, name) {
+      this.tab = tab;
       this.take(await this.server.list_styles(null).catch(() => null), name);
       this.edited();
       this.root.showModal();
@@ -71,8 +72,8 @@
     }
 
     copy() {
-      this.prompt.value = ui.promptBox("prompt").value;
-      this.negative.value = ui.promptBox("negative_prompt").value;
+      this.prompt.value = ui.promptBox(this.tab, "prompt").value;
+      this.negative.value = ui.promptBox(this.tab, "negative_prompt").value;
     }
 
     async store() {

@@ -10,6 +10,7 @@
     for (const byte of bytes) crc = table[(crc ^ byte) & 0xff] ^ (crc >>> 8);
     return (crc ^ 0xffffffff) >>> 0;
   };
+  window.webui.crc32 = crc32;
   const LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50, VERSION = 20, UTF8 = 0x0800, DATE = 0x21;
 
   /** Numbers as little-endian bytes: [[value, width in bytes], ...]. */

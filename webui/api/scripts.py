@@ -1,0 +1,82 @@
+"""Scripts over HTTP: which there are, what they ask, and what a drawing request says of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from webui.api.schemas import DrawRequest, ScriptArgument, ScriptInfo, ScriptsList
+from webui.app import App
+from webui.core.errors import UnknownName
+from webui.core.parameters import Parameter, parameters_of
+from webui.core.request import GenerationRequest
+from webui.core.scripts import Script
+
+
+class Scripts:
+    """The handlers that tell of scripts."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def add_routes(self, server: FastAPI) -> None:
+        """Put the handlers under A1111's paths."""
+        server.add_api_route("/sdapi/v1/scripts", self.names, methods=["GET"], response_model=ScriptsList, tags=["scripts"])
+        server.add_api_route("/sdapi/v1/script-info", self.details, methods=["GET"], response_model=list[ScriptInfo], tags=["scripts"])
+
+    def names(self) -> ScriptsList:
+        """The scripts of both tabs by name, in small letters as in A1111."""
+        return ScriptsList(
+            txt2img=[_wire_name(script) for script in self._of(False)], img2img=[_wire_name(script) for script in self._of(True)]
+        )
+
+    def details(self) -> list[ScriptInfo]:
+        """The scripts of both tabs with what each asks, in the order in which `script_args` has it."""
+        return [_describe(script, is_img2img=is_img2img) for is_img2img in (False, True) for script in self._of(is_img2img)]
+
+    def _of(self, is_img2img: bool) -> Iterable[Script[Any]]:
+        return [script for script in self._app.scripts if is_img2img or not script.needs_picture]
+
+
+def add_script(app: App, wire: DrawRequest, request: GenerationRequest) -> GenerationRequest:
+    """The request with the script that the client names.  Raises HTTPException 422 for an unknown one, as A1111 does.
+
+    script_args: a list in A1111's order, or an object of arguments by name; what is left out is as declared.  Raises InvalidRequest.
+    """
+    if not wire.script_name:
+        return request
+    needs_picture = bool(request.init_images)
+    try:
+        script = app.host.find_script(wire.script_name)
+    except UnknownName:
+        raise HTTPException(422, f"Script '{wire.script_name[:200]}' not found") from None
+    if script.needs_picture and not needs_picture:
+        raise HTTPException(422, f"Script '{wire.script_name[:200]}' not found in txt2img; it begins with a picture, so use img2img")
+    given = wire.script_args
+    arguments = dict(given) if isinstance(given, dict) else script.read_positions(given, needs_picture=needs_picture)
+    return request.changed(script=script.title, script_args=arguments)
+
+
+def _wire_name(script: Script[Any]) -> str:
+    return script.title.lower()
+
+
+def _describe(script: Script[Any], *, is_img2img: bool) -> ScriptInfo:
+    declared = parameters_of(script.arguments)
+    names = script.positions or tuple(declared)
+    arguments = [_argument(declared[name]) if name else ScriptArgument() for name in names]
+    return ScriptInfo(name=_wire_name(script), is_alwayson=False, is_img2img=is_img2img, args=arguments)
+
+
+def _argument(parameter: Parameter) -> ScriptArgument:
+    low, high = parameter.slider or (parameter.minimum, parameter.maximum)
+    return ScriptArgument(
+        label=parameter.title,
+        value=list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
+        minimum=low,
+        maximum=high,
+        step=parameter.step,
+        choices=list(parameter.choices) if parameter.choices else None,
+    )
