@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    """The folders of a program whose data folder is this test's own."""
-    return standard_paths(tmp_path)
+    """The folders of a program whose data folder is this test's own; of what ships, only the checkpoints are there."""
+    paths = standard_paths(tmp_path)
+    own = lambda folders: tuple(folder for folder in folders if folder.is_relative_to(tmp_path))  # noqa: E731
+    return replace(paths, depth_models=own(paths.depth_models), controls=own(paths.controls), shipped=None)
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
+from safetensors.numpy import load_file
 
-from webui.core.events import Annotated, Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress
+from webui.core.events import Annotated, Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress, Remark
 from webui.core.images import decode_image
-from webui.core.ports import AnnotationOptions, AnyWork, ExtrasWork, MemoryUse
+from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, ExtrasWork, MemoryUse, Work
+from webui.core.request import GenerationRequest
 
 
 class FakeEngine:
@@ -22,6 +25,7 @@ class FakeEngine:
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.step_seconds = step_seconds
         self.drawn: list[tuple[str, int]] = []
+        self.loaded: Path | None = None
         self.annotated: list[tuple[object, ...]] = []
         self._cancelled: set[str] = set()
         self._skipped: set[str] = set()
@@ -32,6 +36,7 @@ class FakeEngine:
         if isinstance(work, ExtrasWork):
             yield from self._resize(work)
             return
+        assert isinstance(work, Work), "nothing is merged here"
         request = work.request
         yield ModelLoading(request.checkpoint)
         if request.prompt == "fail":
@@ -72,6 +77,10 @@ class FakeEngine:
                     return
                 time.sleep(self.step_seconds)
                 yield Progress(index, work.request.images, tile + 1, 10, (index + (tile + 1) / 10) / work.request.images, 0.1)
+            if work.job_id in self._skipped:
+                self._skipped.discard(work.job_id)
+                yield Remark(f"{source.name} was skipped.")
+                continue
             size = work.request.target(source)
             image = decode_image(work.pictures[source.image].read_bytes()).resize((size.width, size.height), Image.Resampling.NEAREST)
             self.drawn.append((work.job_id, index))
@@ -96,9 +105,27 @@ class FakeEngine:
         self.annotated.append((module, picture.size, options.resolution, options.a, options.b))
         return ImageOps.invert(picture.convert("RGB"))
 
-    def depth_of(self, picture: Image.Image, checkpoint: Path, model: Path | None) -> Image.Image:
-        """What is bright is near."""
-        return picture.convert("L")
+    def depth_of(self, picture: Image.Image, request: GenerationRequest, checkpoint: Path, model: Path | None) -> Image.Image:
+        """What is bright is near, or the other way round."""
+        depth = picture.convert("L")
+        return ImageOps.invert(depth) if request.depth_invert else depth
+
+    def unload(self) -> None:
+        self.loaded = None
+
+    def preload(self, checkpoint: Path, vae: Path | None) -> None:
+        self.loaded = checkpoint
+
+    def token_vectors(self, text: str, checkpoint: Path) -> dict[str, np.ndarray]:
+        """A row of the word's length for each word, 768 wide."""
+        return {"emb_params": np.array([[len(word)] * 768 for word in text.split()], np.float32).reshape(-1, 768)}
+
+    def embedding_facts(self, path: Path) -> EmbeddingFacts:
+        vectors = next(iter(load_file(path).values()))
+        return EmbeddingFacts(len(vectors), vectors.shape[1])
+
+    def caption(self, picture: Image.Image, folder: Path) -> str:
+        return f"a picture of {picture.width}x{picture.height}"
 
     def memory(self) -> MemoryUse:
         return MemoryUse(ram_free=1, ram_used=1, ram_total=2)

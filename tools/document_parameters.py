@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from webui.core.model_jobs import SETTLED, DownloadRequest, MergeRequest, ModelRequest
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.paths import PROGRAM
 from webui.core.request import GenerationRequest
@@ -36,11 +37,22 @@ def page() -> str:
         f"Samplers: {samplers}. Schedules: {schedules}.\n",
         "## A ControlNet unit\n",
         _table(parameters_of(ControlUnit).values()),
+        "## A merge\n",
+        "The body of `/api/v1/models/merge` and `/api/v1/models/convert`; see [merging.md](merging.md).\n",
+        _table(_asked(MergeRequest)),
+        "## A download\n",
+        "The body of `/api/v1/models/download`.\n",
+        _table(_asked(DownloadRequest)),
         "## Settings\n",
         "Stored in `config.json`; read and changed at `/sdapi/v1/options`; changed for one job with `override_settings`.\n",
         _table(parameters_of(Settings).values()),
     ]
     return "\n".join(parts)
+
+
+def _asked(kind: type[ModelRequest]) -> list[Parameter]:
+    """What a caller may give; the rest is settled by the program."""
+    return [one for name, one in parameters_of(kind).items() if name not in SETTLED]
 
 
 def _table(parameters: Iterable[Parameter]) -> str:

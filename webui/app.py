@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
+from webui.catalog.cards import ModelCards
 from webui.catalog.catalog import Catalog
-from webui.core.errors import InvalidRequest, WebuiError
+from webui.catalog.new_embedding import write_new_embedding
+from webui.catalog.watching import FolderWatch
+from webui.core.cost import check_cost
+from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.extras import MAX_NAME, ExtrasRequest, SourcePicture
 from webui.core.images import decode_image
 from webui.core.infotext_apply import Pasted, read_paste
 from webui.core.metadata import PictureMetadata
 from webui.core.metadata import read as read_metadata
+from webui.core.model_jobs import DownloadRequest, MergeRequest
 from webui.core.paths import Paths
 from webui.core.ports import Engine
 from webui.core.prompt_preparation import PromptPreparation
@@ -24,14 +30,17 @@ from webui.core.scripts import Desk, Plan, Script, check_size
 from webui.core.settings import Settings
 from webui.core.settings_store import SettingsStore
 from webui.core.styles import StyleStore
-from webui.core.upscalers import LATENT_UPSCALERS, NO_UPSCALER
 from webui.core.verdict import Verdict
+from webui.core.web import Web
 from webui.core.wildcards import Wildcards
 from webui.engine.warmup import EngineOptions, WarmingEngine
-from webui.jobs.controls import depth_by_control, settle_controls
+from webui.jobs.downloading import settle_download
 from webui.jobs.job import Job
+from webui.jobs.merging import settle_merge
 from webui.jobs.outputs import Outputs
+from webui.jobs.picture_index import PictureIndex
 from webui.jobs.queue import JobQueue
+from webui.jobs.settling import name_models, settle
 from webui.jobs.verify import Claim, Verifications
 from webui.plugins.host import Host
 
@@ -43,7 +52,8 @@ log = logging.getLogger(__name__)
 class App:
     """Owner of settings, catalog, engine, queue and extensions. `api` and `ui` talk to this and nothing behind it.
 
-    engine: another engine than the local one, for tests and remote machines.
+    engine: another engine than the local one, for tests and remote machines.   watching: look again by itself when model files change.
+    web: what downloads may reach, for tests.
     """
 
     def __init__(
@@ -53,19 +63,27 @@ class App:
         command_line_settings: Mapping[str, Any] | None = None,
         engine_options: EngineOptions | None = None,
         engine: Engine | None = None,
+        web: Web | None = None,
         safe_mode: bool = False,
         hashing: bool = True,
+        watching: bool = False,
     ) -> None:
         self.paths = paths
         self.settings = SettingsStore(paths.config, command_line_settings)
         self.catalog = Catalog(paths, hashing=hashing)
+        self.models = ModelCards(self.catalog, paths)
+        self._watch = FolderWatch(paths.model_folders, self.catalog.refresh) if watching else None
         self.engine = engine or WarmingEngine(engine_options or EngineOptions(), paths)
         self.styles = StyleStore((paths.styles,))
         self._prompts = PromptPreparation(self.styles, Wildcards(paths.wildcards))
         self._verifications = Verifications()
         self.host = Host(paths.extensions, safe_mode=safe_mode)
         self.outputs = Outputs(paths, paths.state / "queue.sqlite")
-        self.queue = JobQueue(paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self._prompts)
+        self.gallery = PictureIndex(paths.outputs, paths.state / "gallery.sqlite")
+        self._web = web or Web()
+        self.queue = JobQueue(
+            paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self._prompts, web=self._web
+        )
 
     def start(self) -> None:
         """Find models, load extensions, warm the engine up in the background, and take up the queue where it was left."""
@@ -75,13 +93,18 @@ class App:
             self.engine.warm_up()
         self.queue.start()
         self.catalog.start_hashing()
+        if self._watch:
+            self._watch.start()
 
     def close(self) -> None:
         """Put running jobs back into the queue, stop the engine, close files. Idempotent."""
+        if self._watch:
+            self._watch.close()
         self.queue.close()
         self.engine.close()
         self.catalog.close()
         self.outputs.close()
+        self.gallery.close()
 
     def submit(
         self,
@@ -105,26 +128,20 @@ class App:
         request, remarks = self._prompts.prepare(request, settings, styles)
         request = self.host.change_request(request).with_real_seed()
         request, more = self._prompts.draw_wildcards(request, settings)
-        asked = request.checkpoint
-        checkpoint = self.catalog.find_checkpoint(asked or settings.sd_model_checkpoint, closest=bool(asked))
-        vae = request.vae or settings.sd_vae
-        self.catalog.find_vae(vae, checkpoint)
-        request = depth_by_control(request, checkpoint, self.catalog)
-        request, notes = settle_controls(request, checkpoint, self.catalog)
-        request = request.changed(checkpoint=checkpoint.name, vae=vae, **self._successors(request))
-        request = self._with_upscaler(request, settings)
+        request, notes = settle(request, settings, self.catalog)
+        check_cost(request, settings)
         wants_saving = settings.samples_save if save is None else save
         return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=(*remarks, *more, *notes))
 
-    def estimate_depth(self, picture: Image) -> Image:
-        """A picture's depth as the checkpoint of the settings would see it: mode "L", white is near.  Raises WebuiError."""
-        checkpoint = self.catalog.find_checkpoint(self.settings.snapshot().sd_model_checkpoint)
-        return self.engine.depth_of(picture, checkpoint.path, self.catalog.depth_model())
+    def change_settings(self, changes: Mapping[str, Any]) -> Settings:
+        """Validate and store settings, all or none; models may be named as A1111 names them.  Raises WebuiError."""
+        return self.settings.change(name_models(changes, self.catalog))
 
-    def _successors(self, request: GenerationRequest) -> dict[str, str]:
-        """The checkpoints that take over on the way, by their names here."""
-        asked = {"refiner_checkpoint": request.refiner_checkpoint, "hr_checkpoint": request.hr_checkpoint if request.enable_hr else ""}
-        return {field: self.catalog.find_checkpoint(name).name if name else "" for field, name in asked.items()}
+    def estimate_depth(self, picture: Image, request: GenerationRequest) -> Image:
+        """A picture's depth as a job would use it: mode "L", white is near, read as the request wants it.  Raises WebuiError."""
+        asked = request.checkpoint
+        checkpoint = self.catalog.find_checkpoint(asked or self.settings.snapshot().sd_model_checkpoint, closest=bool(asked))
+        return self.engine.depth_of(picture, request, checkpoint.path, self.catalog.depth_model())
 
     def plan_script(self, request: GenerationRequest, overrides: Mapping[str, Any] | None = None) -> Plan:
         """How much the request's script would draw, before it is submitted.  Raises InvalidRequest when it cannot be."""
@@ -146,13 +163,9 @@ class App:
         """Queue a job whose prompts are prepared one by one, as the script makes them."""
         is_random = request.script_random_seed or request.seed == -1
         request = self.host.change_request(request).with_real_seed()
-        checkpoint = self.catalog.find_checkpoint(request.checkpoint or settings.sd_model_checkpoint, closest=bool(request.checkpoint))
-        vae = request.vae or settings.sd_vae
-        self.catalog.find_vae(vae, checkpoint)
+        request, notes = settle(request, settings, self.catalog)
         script = self.host.find_script(request.script)
         request = request.changed(
-            checkpoint=checkpoint.name,
-            vae=vae,
             script=script.title,
             script_args=script.read(request.script_args).model_dump(mode="json"),
             script_styles=styles or request.script_styles,
@@ -160,8 +173,9 @@ class App:
         )
         plan = self._plan_script(request, settings)
         request = request.changed(script_pictures=plan.pictures + plan.grids)
+        check_cost(request, settings, draws=plan.draws)
         wants_saving = settings.samples_save if save is None else save
-        remarks = (plan.remark,) if plan.remark else ()
+        remarks = (plan.remark, *notes) if plan.remark else notes
         return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=remarks)
 
     @property
@@ -173,6 +187,17 @@ class App:
     def scripts(self) -> tuple[Script[Any], ...]:
         """Every script, in the order they are shown."""
         return self.host.scripts()
+
+    def submit_merge(self, request: MergeRequest, *, source: str = "api", job_id: str | None = None) -> Job:
+        """Queue a job that merges, converts or prunes checkpoints; its request's `result` names the file to be. Errors as of `submit`."""
+        request = settle_merge(request, self.catalog)
+        return self.queue.submit(request, self.settings.snapshot(), job_id=job_id, source=source)
+
+    def submit_download(self, request: DownloadRequest, *, source: str = "api", job_id: str | None = None) -> Job:
+        """Queue a job that fetches a model file; its request's `result` names the file to be. Errors as of `submit`."""
+        settings = self.settings.snapshot()
+        request = settle_download(request, settings, self.catalog, self._web)
+        return self.queue.submit(request, settings, job_id=job_id, source=source)
 
     def take_picture(self, data: bytes, *, name: str = "") -> SourcePicture:
         """Keep a picture file for a job of the Extras tab, with what it says of how it was made.  Raises InvalidRequest."""
@@ -188,18 +213,31 @@ class App:
         request = request.changed(**found)
         self.catalog.face_files(request.face_restorers)
         self.queue.inputs.files_of(request)
+        check_cost(request, settings)
         wants_saving = settings.samples_save if save is None else save
         return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving)
 
-    def _with_upscaler(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
-        """The request with its upscaler's own name.  Raises UnknownName, and NotFound when what the settings ask for is not there."""
-        if settings.upscaler_for_img2img != NO_UPSCALER and request.init_images:
-            self.catalog.upscalers.find(settings.upscaler_for_img2img)
-        if settings.face_restoration:
-            self.catalog.face_files([settings.face_restoration_model])
-        if not request.enable_hr or request.hr_upscaler in LATENT_UPSCALERS:
-            return request
-        return request.changed(hr_upscaler=self.catalog.upscalers.find(request.hr_upscaler).name)
+    def create_embedding(self, name: str, vectors: int = 1, *, init_text: str = "*", overwrite: bool = False) -> Path:
+        """Make a textual inversion that begins as this text does in the checkpoint of the settings.  Raises WebuiError."""
+        checkpoint = self.catalog.find_checkpoint(self.settings.snapshot().sd_model_checkpoint)
+        rows = self.engine.token_vectors(init_text, checkpoint.path)
+        file = write_new_embedding(self.paths.embeddings[0], name, vectors, rows, overwrite=overwrite)
+        self.catalog.refresh()
+        return file
+
+    def load_checkpoint(self) -> None:
+        """Bring the checkpoint of the settings into memory.  Raises WebuiError."""
+        settings = self.settings.snapshot()
+        checkpoint = self.catalog.find_checkpoint(settings.sd_model_checkpoint)
+        vae = self.catalog.find_vae(settings.sd_vae, checkpoint)
+        self.engine.preload(checkpoint.path, vae.path if vae else None)
+
+    def caption(self, picture: Image) -> str:
+        """A picture in words.  Raises NotFound saying what to put where."""
+        folder = self.paths.models / "BLIP"
+        if not (folder / "config.json").is_file():
+            raise NotFound(f"There is no captioner. Put a BLIP model (config.json, model.safetensors, ...) into {folder.name}/ in models/.")
+        return self.engine.caption(picture, folder)
 
     def read_paste(self, source: str | PictureMetadata) -> Pasted:
         """What an infotext or a picture that was read would change; its models are looked up here by hash, else by name."""

@@ -15,6 +15,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
@@ -187,6 +188,7 @@ def _run(flags: Flags) -> None:
         engine_options=engine_options_from(flags),
         safe_mode=flags.disable_all_extensions,
         hashing=not flags.no_hashing,
+        watching=True,
     )
     try:
         _serve(app, flags)
@@ -235,6 +237,7 @@ def _build(app: App, flags: Flags, host: str) -> FastAPI:
         flags=flags.as_dict(redact=True),
         allowed_hosts=_host_names(flags, host),
         api_log=flags.api_log,
+        stop=partial(signal.raise_signal, signal.SIGTERM) if flags.api_server_stop else None,
     )
     server.root_path = subpath
     if has_page:

@@ -58,6 +58,7 @@ class Flags:
     timeout_keep_alive: int = flag(30, "seconds an idle connection is kept", group="server", type=int, metavar="SECONDS")
     autolaunch: bool = flag(False, "open the page in the browser", group="server")
     theme: str | None = flag(None, "colours of the page", group="server", choices=("light", "dark"))
+    api_server_stop: bool = flag(False, "let clients of the JSON API end the program", group="server")
     api_log: bool = flag(False, "log each request of the JSON API", group="server")
 
     gradio_auth: str | None = flag(None, "who may open the page", group="access", secret=True, metavar="USER:PASSWORD,...")

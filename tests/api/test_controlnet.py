@@ -157,7 +157,7 @@ def test_numbers_that_the_preprocessor_cannot_take_are_its_own_and_that_is_said(
         ([{**UNIT, "module": "cany"}], 400, "canny"),
         ([{**UNIT, "module": "inpaint_only"}], 400, "mask"),
         ([{**UNIT, "image": "no base64"}], 400, "Invalid encoded image"),
-        ([{**UNIT, "image": "https://example.com/a.png"}], 400, "Invalid encoded image"),
+        ([{**UNIT, "image": "https://example.com/a.png"}], 400, "Requests not allowed"),
         ([{**UNIT, "image": "/etc/passwd"}], 400, "Invalid encoded image"),
         ([{**UNIT, "image": [UNIT, UNIT, UNIT]}], 400, "one"),
         ([{**UNIT, "image": 5}], 400, "base64"),
@@ -187,7 +187,7 @@ def test_nothing_is_stored_for_units_that_are_refused(client: TestClient, app: A
 
 def test_other_scripts_are_still_refused(client: TestClient) -> None:
     response = client.post("/sdapi/v1/txt2img", json={**SMALL, "alwayson_scripts": {"controlnet": {"args": []}, "other": {"args": []}}})
-    assert (response.status_code, "alwayson_scripts" in response.json()["errors"]) == (400, True)
+    assert (response.status_code, "always on script other not found" in response.json()["errors"]) == (422, True)
 
 
 def test_a_model_for_another_family_is_refused_and_both_are_named(client: TestClient, app: App, paths: Paths) -> None:

@@ -27,7 +27,7 @@ def answer(error: Exception) -> tuple[int, dict[str, str], dict[str, str]]:
     ("error", "status", "name"),
     [
         (InvalidRequest("m"), 400, "InvalidRequest"), (UnknownName("VAE", "x", []), 400, "UnknownName"), (NotFound("m"), 404, "NotFound"),
-        (QueueFull("m"), 503, "QueueFull"), (ModelError("m"), 400, "ModelError"), (OutOfMemory("m"), 500, "OutOfMemoryError"),
+        (QueueFull("m"), 429, "QueueFull"), (ModelError("m"), 400, "ModelError"), (OutOfMemory("m"), 500, "OutOfMemoryError"),
         (WebuiError("m"), 500, "WebuiError"), (type("Own", (NotFound,), {})("m"), 404, "Own"),
     ],
 )  # fmt: skip

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from tests.catalog.model_files import SD1, UNET_INPUT, write_model
 from webui.api.schemas import Img2ImgRequest
 from webui.app import App
+from webui.core.paths import Paths
 from webui.core.request import GenerationRequest
 from webui.core.request_parts.picture import INPAINT_AREAS, MASK_MODES, MASKED_CONTENTS, RESIZE_MODES
 
@@ -172,3 +174,12 @@ def test_a_mask_of_latents_is_not_there_yet(client: TestClient) -> None:
     status, body = refuse(client, latent_mask=MASK)
     assert status == 400
     assert "latent_mask" in json.dumps(body)
+
+
+def test_info_says_whether_the_model_is_one_for_inpainting(client: TestClient, app: App, paths: Paths) -> None:
+    write_model(paths.checkpoints[0] / "paint.safetensors", {**SD1, UNET_INPUT: (2, 9, 1, 1)})
+    app.catalog.refresh()
+    for model, inpaints in (("demo", False), ("paint", True)):
+        body = {**SMALL, "init_images": [PICTURE], "override_settings": {"sd_model_checkpoint": model}}
+        response = client.post("/sdapi/v1/img2img", json=body)
+        assert json.loads(response.json()["info"])["is_using_inpainting_conditioning"] is inpaints

@@ -13,15 +13,15 @@ DEMO = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
 
 
 def test_sd_models_have_a1111s_shape_before_they_are_hashed(client: TestClient) -> None:
-    assert client.get("/sdapi/v1/sd-models").json() == [
-        {"title": "demo.safetensors", "model_name": "demo", "hash": None, "sha256": None, "filename": str(DEMO), "config": None}
-    ]
+    items = client.get("/sdapi/v1/sd-models").json()
+    assert {"title": "demo.safetensors", "model_name": "demo", "hash": None, "sha256": None, "filename": str(DEMO), "config": None} in items
+    assert [item["filename"] for item in items] == [str(path) for path in sorted(DEMO.parent.glob("*.safetensors"))]
 
 
 def test_sd_models_have_their_hash_once_it_is_known(client: TestClient, app: App) -> None:
     digest = hashlib.sha256(DEMO.read_bytes()).hexdigest()
-    app.catalog._index.put(app.catalog.checkpoints()[0], "sha256", digest)
-    [item] = client.get("/sdapi/v1/sd-models").json()
+    app.catalog._index.put(app.catalog.find_checkpoint("demo"), "sha256", digest)
+    [item] = [item for item in client.get("/sdapi/v1/sd-models").json() if item["model_name"] == "demo"]
     assert (item["title"], item["hash"], item["sha256"]) == (f"demo.safetensors [{digest[:10]}]", digest[:10], digest)
 
 
@@ -63,4 +63,4 @@ def test_every_listed_sampler_and_schedule_is_accepted(client: TestClient) -> No
 
 
 def test_paths_that_are_not_there_are_not_made_up(client: TestClient, tmp_path: Path) -> None:
-    assert client.get("/sdapi/v1/loras").status_code == 404
+    assert client.get("/sdapi/v1/artists").status_code == 404

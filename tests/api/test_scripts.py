@@ -34,13 +34,34 @@ def size_of(encoded: str) -> tuple[int, int]:
 
 def test_scripts_are_listed_for_each_tab(client: TestClient) -> None:
     names = client.get("/sdapi/v1/scripts").json()
-    assert names["txt2img"] == ["x/y/z plot", "prompt matrix", "prompts from file or textbox"]
-    assert names["img2img"] == [*names["txt2img"], "loopback", "sd upscale", "poor man's outpainting", "outpainting mk2"]
+    assert names["txt2img"] == ["x/y/z plot", "prompt matrix", "prompts from file or textbox", "controlnet"]
+    of_pictures = ["loopback", "sd upscale", "poor man's outpainting", "outpainting mk2", "controlnet", "soft inpainting"]
+    assert names["img2img"] == [*names["txt2img"][:-1], *of_pictures]
+
+
+def test_always_on_scripts_are_told_with_their_arguments(client: TestClient) -> None:
+    infos = [info for info in client.get("/sdapi/v1/script-info").json() if info["is_alwayson"]]
+    assert [(info["name"], info["is_img2img"], len(info["args"])) for info in infos] == [
+        ("controlnet", False, 0), ("controlnet", True, 0), ("soft inpainting", True, 7),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Dynamic Prompts", "x/y/z plot", "ADetailer"])
+def test_what_is_no_always_on_script_is_refused_as_in_a1111(client: TestClient, name: str) -> None:
+    response = client.post("/sdapi/v1/txt2img", json={**SMALL, "alwayson_scripts": {name: {"args": []}}})
+    assert response.status_code == 422
+    assert ("selectable" if name == "x/y/z plot" else f"always on script {name} not found") in response.json()["detail"]
+
+
+def test_the_arguments_of_a1111s_own_page_do_no_harm(client: TestClient) -> None:
+    page = {"Seed": {"args": [-1, False, -1, 0, 0, 0]}, "Sampler": {"args": [20, "Euler", "Karras"]}, "Refiner": {"args": [False, "", 0.8]}}
+    assert json.loads(draw(client, alwayson_scripts=page)["info"])["seed"] == 7
 
 
 def test_script_info_tells_the_arguments_in_the_order_of_script_args(client: TestClient) -> None:
     infos = client.get("/sdapi/v1/script-info").json()
-    assert [(info["name"], info["is_img2img"]) for info in infos[:4]] == [
+    selectable = [info for info in infos if not info["is_alwayson"]]
+    assert [(info["name"], info["is_img2img"]) for info in selectable[:4]] == [
         ("x/y/z plot", False), ("prompt matrix", False), ("prompts from file or textbox", False), ("x/y/z plot", True),
     ]  # fmt: skip
     upscale = next(info for info in infos if info["name"] == "sd upscale")

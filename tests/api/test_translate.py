@@ -81,7 +81,6 @@ def test_an_unknown_sampler_is_refused_with_the_nearest_names() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("alwayson_scripts", {"Dynamic Prompts": {"args": []}}),
         ("firstpass_image", "aGk="),
     ],
 )  # fmt: skip

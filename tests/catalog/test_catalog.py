@@ -70,6 +70,16 @@ def test_the_bundled_demo_model_is_a_checkpoint_with_its_own_defaults(tmp_path):
     catalog.close()
 
 
+def test_a_checkpoint_of_the_users_own_goes_before_all_that_ship(catalog, models, paths):
+    for path in paths.demo_family:
+        write_model(path)
+    catalog.refresh()
+    assert catalog.find_checkpoint("").path == paths.demo
+    write_model(models / "zebra.safetensors")
+    catalog.refresh()
+    assert catalog.find_checkpoint("").name == "zebra.safetensors"
+
+
 def test_other_families_are_broken_with_a_plain_sentence(catalog, models):
     write_model(models / "sd3.safetensors", {"model.diffusion_model.x_embedder.proj.weight": (2, 2)})
     write_model(models / "lora.safetensors", {"x.lora_up.weight": (2, 2)})
@@ -86,11 +96,14 @@ def test_other_families_are_broken_with_a_plain_sentence(catalog, models):
     assert listed(catalog) == []
 
 
-def test_pickles_are_broken_whatever_they_are_called(catalog, models):
+def test_files_that_are_no_models_are_broken_whatever_they_are_called(catalog, models):
     models.mkdir()
     (models / "a.CKPT").write_bytes(b"\x80\x02}q\x00.")
     (models / "b.safetensors").write_bytes(b"PK\x03\x04 and so on")
-    assert faults(catalog) == dict.fromkeys(["a.CKPT", "b.safetensors"], "is a pickle file, which can run code; convert it to .safetensors")
+    assert faults(catalog) == {
+        "a.CKPT": "is a pickle file older than PyTorch 1.6; convert it to .safetensors",
+        "b.safetensors": "is cut short: the end of its zip file is missing; download it again",
+    }
 
 
 def test_a_folder_of_nothing_but_trouble_is_listed_without_an_exception(catalog, models):

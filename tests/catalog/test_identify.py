@@ -178,16 +178,24 @@ def write_pickle(path):
     path.write_bytes(pickle.dumps({"state_dict": 1}))
 
 
-def write_zipped_pickle(path):
+def write_zip(path, pickled):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps({"state_dict": 1}))
+        archive.writestr("archive/data.pkl", pickled)
 
 
-@pytest.mark.parametrize("write", [write_pickle, write_zipped_pickle])
-@pytest.mark.parametrize("name", ["m.ckpt", "m.CKPT", "m.Pt", "m.pth", "m.bin", "m.safetensors", "m.SafeTensors"])
-def test_a_pickle_is_refused_whatever_its_suffix(tmp_path, write, name):
-    write(tmp_path / name)
-    with pytest.raises(ModelError, match=r"is a pickle file, which can run code; convert it to \.safetensors"):
+SUFFIXES = ["m.ckpt", "m.CKPT", "m.Pt", "m.pth", "m.bin", "m.safetensors", "m.SafeTensors"]
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_an_old_pickle_or_one_that_would_run_something_is_refused_whatever_its_suffix(tmp_path, name):
+    write_pickle(tmp_path / name)
+    with pytest.raises(ModelError, match=r"is a pickle file older than PyTorch 1\.6; convert it to \.safetensors"):
+        identify(tmp_path / name)
+    write_zip(tmp_path / name, b"\x80\x02cposix\nsystem\n.")
+    with pytest.raises(ModelError, match=r"asks for 'posix\.system'"):
+        identify(tmp_path / name)
+    write_zip(tmp_path / name, pickle.dumps({"state_dict": 1}))
+    with pytest.raises(ModelError, match="holds no weights"):
         identify(tmp_path / name)
 
 

@@ -194,12 +194,6 @@ def test_a_curve_is_linear_between_its_points_and_constant_outside(points: str, 
     assert [curve.at(fraction) for fraction in values] == pytest.approx(list(values.values()))
 
 
-def test_a_curve_knows_whether_it_is_constant() -> None:
-    assert read_lora_tag(only_tag("<lora:x:0.5>")).te.is_constant
-    assert read_lora_tag(only_tag("<lora:x:0.5@0,0.5@1>")).te.is_constant
-    assert not read_lora_tag(only_tag("<lora:x:0@0,0.5@1>")).te.is_constant
-
-
 @pytest.mark.parametrize("tag", ["<lora:x>", "<lora:x:0.5:1>", "<lora:x:0@0,1@1:te=1:unet=2>"])
 def test_a_tag_is_written_as_it_is_read(tag: str) -> None:
     assert str(only_tag(tag)) == tag

@@ -26,7 +26,15 @@ def test_the_demo_model_is_found_wherever_the_data_folder_is(tmp_path):
 
 
 def test_the_programs_own_folder_is_listed_once():
-    assert len(standard_paths(PROGRAM).checkpoints) == 1
+    paths = standard_paths(PROGRAM)
+    assert (len(paths.checkpoints), len(paths.depth_models), len(paths.controls)) == (1, 1, 2)
+
+
+def test_what_ships_comes_after_the_users_own_wherever_the_data_folder_is(tmp_path):
+    paths = standard_paths(tmp_path)
+    assert paths.depth_models == (tmp_path / "models" / "Depth", PROGRAM / "models" / "Depth")
+    assert paths.controls[-1] == PROGRAM / "models" / "ControlNet"
+    assert all(path.is_file() for path in paths.demo_family)
 
 
 def test_hypernetworks_lie_where_a1111_has_them(tmp_path):

@@ -18,7 +18,6 @@ from webui.core.styles import (
     Style,
     StyleStore,
     apply_styles,
-    divider,
     extract_styles,
     read_styles,
     write_styles,
@@ -263,7 +262,3 @@ def test_styles_saved_at_the_same_time_are_all_there(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert {style.name for style in store.styles()} == {f"style {number}" for number in range(16)}
-
-
-def test_a_divider_is_the_name_of_its_file() -> None:
-    assert divider(Path("data/styles.csv")) == "---------------- STYLES ----------------"

@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.engine.studio import Studio, work_for
 from tests.engine.tiny_controls import TinyControl, make_control
@@ -139,12 +140,14 @@ def test_latents_from_a_picture_are_those_of_diffusers(
     assert_close(decoded_latents, theirs)
 
 
-def test_both_layouts_give_the_same_bits(
-    studio: Studio, begin: Begin, controls: list[TinyControl], decoded_latents: list[torch.Tensor]
+def test_both_layouts_and_a_pickle_give_the_same_bits(
+    studio: Studio, begin: Begin, controls: list[TinyControl], decoded_latents: list[torch.Tensor], tmp_path: Path
 ) -> None:
-    for file in (controls[0].original, controls[0].weights):
+    torch.save(load_file(controls[0].original), tmp_path / "control_v11p.pth")
+    for file in (controls[0].original, controls[0].weights, tmp_path / "control_v11p.pth"):
         studio.pictures(begin((file, scene(), {})))
-    assert torch.equal(*decoded_latents)
+    first, *others = decoded_latents
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_weight_0_and_an_idle_unit_are_no_unit_bit_for_bit(

@@ -14,8 +14,9 @@ import pytest
 from tests.engine.studio import pictures, work_for
 from tests.engine.tiny_models import TinyModel
 from webui.core.events import Cancelled, Drawn, EngineEvent, Finished, Preview, Progress
+from webui.core.model_jobs import MergeRequest
 from webui.core.paths import PROGRAM, Paths, standard_paths
-from webui.core.ports import Work
+from webui.core.ports import MergeSource, MergeWork, Work
 from webui.engine.engine import LocalEngine
 from webui.engine.pipeline_manager import PipelineSpec
 from webui.engine.warmup import EngineOptions
@@ -178,3 +179,29 @@ def test_deterministic_pictures_do_not_depend_on_neighbours(paths: Paths, tiny: 
 def test_a_name_that_is_no_file_fails_with_a_sentence(engine: LocalEngine, tmp_path: Path) -> None:
     failed = list(engine.run(work_for(tmp_path / "gone.safetensors")))[-1]
     assert failed.message.startswith("gone.safetensors cannot be read")
+
+
+def merge_of(tiny: TinyModel, twin: TinyModel, target: Path, job_id: str) -> MergeWork:
+    request = MergeRequest(primary=tiny.path.name, secondary=twin.path.name)
+    sources = tuple(MergeSource(model.path, model.path.name) for model in (tiny, twin))
+    return MergeWork(job_id, request, (*sources, None), None, target)
+
+
+def test_a_merge_is_done_while_a_picture_is_drawn(engine: LocalEngine, tiny: TinyModel, twin: TinyModel, tmp_path: Path) -> None:
+    drawing = work_for(tiny.path, steps=FOREVER)
+    reading = Reading(engine, drawing)
+    reading.wait_for_the_first_step()
+    events = list(engine.run(merge_of(tiny, twin, tmp_path / "both.safetensors", "merge")))
+    assert isinstance(events[-1], Finished)
+    assert not any(isinstance(event, Drawn) for event in reading.events)
+    engine.cancel(drawing.job_id)
+    assert isinstance(reading.end(), Cancelled)
+    assert pictures(list(engine.run(work_for(tmp_path / "both.safetensors"))))
+
+
+def test_a_merge_is_cancelled_by_its_id(engine: LocalEngine, tiny: TinyModel, twin: TinyModel, tmp_path: Path) -> None:
+    events = engine.run(merge_of(tiny, twin, tmp_path / "both.safetensors", "merge"))
+    assert isinstance(next(events), Progress)
+    engine.cancel("merge")
+    assert isinstance(list(events)[-1], Cancelled)
+    assert list(tmp_path.glob("*")) == []

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.engine.upscaler_files import compact_weights, nearest_weights, save
-from webui.core.events import Cancelled, Drawn, EngineEvent, Failed, Finished, Progress
+from webui.core.events import Cancelled, Drawn, EngineEvent, Failed, Finished, Progress, Remark
 from webui.core.extras import read_extras
 from webui.core.ports import ExtrasWork
 from webui.core.settings import Settings
@@ -123,6 +123,17 @@ def test_cancelling_ends_the_job_within_a_tile_and_keeps_what_is_done(models: Im
     assert isinstance(events[-1], Cancelled)
     assert [event.index for event in events if isinstance(event, Drawn)] == [0]
     assert len([event for event in events if isinstance(event, Progress) and event.batch == 1]) == 1
+
+
+def test_skipping_leaves_out_the_picture_at_work_and_goes_on_with_the_next(models: ImageModels, tmp_path: Path) -> None:
+    runner = ExtrasRunner(models)
+    events = []
+    for event in runner.run(work_on(tmp_path, noise(), noise(seed=6), noise(seed=7), upscaler_1="twice")):
+        events.append(event)
+        if isinstance(event, Progress) and event.batch == 1:
+            runner.skip("job")
+    assert sorted(drawn(events)) == [0, 2]
+    assert [event.text for event in events if isinstance(event, Remark)] == ["1.png was skipped."]
 
 
 def test_a_file_that_is_gone_fails_the_job_with_a_sentence(models: ImageModels, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from tests.engine.studio import Studio, pictures, work_for
@@ -364,6 +364,28 @@ def test_a_strength_that_is_no_number_is_remarked_on_once(studio: Studio, tiny: 
     remarks = [event.text for event in studio.draw(work) if isinstance(event, Remark)]
     assert len(remarks) == 1
     assert "'strong'" in remarks[0]
+
+
+def test_a_loras_own_embedding_is_read_where_the_lora_is_named_unless_the_user_has_one_of_that_word(
+    deterministic_studio: Studio, tiny: TinyModel, tmp_path: Path
+) -> None:
+    def embedding(name: str, seed: int) -> NetworkFile:
+        save_file({"emb_params": torch.randn(1, tiny.shape.width, generator=torch.Generator().manual_seed(seed))}, tmp_path / name)
+        return NetworkFile("embedding", "zyx", tmp_path / name)
+
+    brought, own = embedding("brought.safetensors", 1), embedding("own.safetensors", 2)
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    nothing = {f"{layer}.lora_down.weight": torch.zeros(4, 32), f"{layer}.lora_up.weight": torch.zeros(32, 4)}
+    save_file({**nothing, "bundle_emb.zyx.emb_params": load_file(brought.path)["emb_params"]}, tmp_path / "with.safetensors")
+    lora = NetworkFile("lora", "with", tmp_path / "with.safetensors")
+
+    def draw(prompt: str, *files: NetworkFile) -> np.ndarray:
+        return deterministic_studio.pictures(replace(work_for(tiny.path, prompt=prompt), networks=files))[0]
+
+    alone = draw("a zyx", brought)
+    assert np.array_equal(draw("a zyx<lora:with:1>", lora), alone)
+    assert not np.array_equal(draw("a zyx"), alone)
+    assert np.array_equal(draw("a zyx<lora:with:1>", lora, own), draw("a zyx", own))
 
 
 def test_a_lora_that_is_replaced_under_its_name_acts_anew(deterministic_studio: Studio, tiny: TinyModel, lora: NetworkFile) -> None:

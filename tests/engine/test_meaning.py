@@ -52,6 +52,24 @@ def test_inpainting_changes_the_colour_inside_the_mask_alone(studio: Studio, tmp
     assert np.array_equal(drawn[outside], before[outside])
 
 
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_inpainting_a_banana_puts_yellow_inside_the_mask_and_nowhere_else(
+    studio: Studio, tmp_path: Path, apple: Image.Image, seed: int
+) -> None:
+    def yellow(pixels: np.ndarray) -> float:
+        return float((pixels[..., :2].min(axis=-1) - pixels[..., 2]).mean())
+
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (32, 32, 96, 96))
+    drawn = studio.pictures(
+        work(tmp_path, init=apple, mask=mask, prompt="a yellow banana", masked_content="latent noise", seed=seed,
+             denoising_strength=1.0, mask_blur_x=0, mask_blur_y=0, steps=16)
+    )[0]  # fmt: skip
+    before, inside = np.asarray(apple).astype(int), np.asarray(mask) > 0
+    assert yellow(drawn[inside]) > yellow(before[inside]) + 40
+    assert np.array_equal(drawn[~inside], before[~inside])
+
+
 def test_a_weak_denoising_stays_close_and_a_full_one_is_a_new_picture(studio: Studio, tmp_path: Path, apple: Image.Image) -> None:
     before = np.asarray(apple).astype(int)
     close = studio.pictures(work(tmp_path, init=apple, prompt="a green tree", denoising_strength=0.1))[0]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+from transformers import CLIPTokenizer
 
 from tests.engine.scenes import Begin, euler, scene
 from tests.engine.studio import Studio, work_for
 from tests.engine.test_starts import pipe_of
-from tests.engine.tiny_models import TinyModel
-from webui.core.events import Drawn, Failed, Finished
-from webui.core.ports import OtherModel, Work
+from tests.engine.tiny_models import TinyModel, TinyShape, make_checkpoint, rewrite
+from webui.core.events import Drawn, EngineEvent, Failed, Finished, Remark
+from webui.core.ports import NetworkFile, OtherModel, Work
+from webui.engine import hires
+from webui.engine.device import Device
 from webui.engine.generate import _Batches
 from webui.engine.pipeline_manager import Pipeline, PipelineSpec
 from webui.engine.prompts import PromptReader
@@ -101,6 +108,61 @@ def test_a_refiner_that_sees_something_else_is_refused_in_a_sentence(studio: Stu
     assert isinstance(failed, Failed)
     assert "same kind" in failed.message
     assert isinstance(studio.draw(work_for(tiny.path))[-1], Finished)
+
+
+@pytest.fixture
+def scaled(tiny: TinyModel, tmp_path: Path) -> Path:
+    """The same weights, of a family that scales its latents otherwise."""
+    return rewrite(tiny.path, tmp_path / "scaled.safetensors", changes={}, metadata={"vae_scaling_factor": "0.13025"})
+
+
+def test_a_refiner_of_other_latents_is_refused_in_a_sentence(studio: Studio, tiny: TinyModel, scaled: Path) -> None:
+    failed = studio.draw(replace(refined(tiny, tiny), refiner=OtherModel(scaled)))[-1]
+    assert isinstance(failed, Failed)
+    assert "latents of another kind" in failed.message
+
+
+def test_a_hires_checkpoint_of_other_latents_goes_on_from_pictures_alone(studio: Studio, tiny: TinyModel, scaled: Path) -> None:
+    def second_by(upscaler: str) -> EngineEvent:
+        work = work_for(tiny.path, enable_hr=True, denoising_strength=0.6, hr_upscaler=upscaler)
+        return studio.draw(replace(work, hires_model=OtherModel(scaled)))[-1]
+
+    assert isinstance(second_by("Lanczos"), Finished)
+    failed = second_by("Latent")
+    assert isinstance(failed, Failed)
+    assert "'Latent' cannot enlarge them" in failed.message
+
+
+def test_a_word_that_the_refiner_does_not_know_is_remarked_on(studio: Studio, tiny: TinyModel, tmp_path: Path) -> None:
+    save_file({"emb_params": torch.ones(1, tiny.shape.width)}, tmp_path / "zyx.safetensors")
+    wide = make_checkpoint(tmp_path / "wide.safetensors", 5, TinyShape(width=48))
+    word = NetworkFile("embedding", "zyx", tmp_path / "zyx.safetensors")
+    work = replace(refined(tiny, wide, prompt="a zyx", batch_count=2), networks=(word,))
+    remarks = [event.text for event in studio.draw(work) if isinstance(event, Remark)]
+    assert remarks == ["The embedding 'zyx' was made for another model family; drawn without it."]
+
+
+def test_with_offloading_each_vae_of_a_hires_fix_is_on_the_device_when_it_works(
+    tokenizer: CLIPTokenizer, tiny: TinyModel, twin: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = Studio(Device(torch.device("cpu"), torch.float32, torch.float32, offload=True), tokenizer)
+    at_work: list[bool] = []
+
+    def noting(act: Callable[..., Any]) -> Callable[..., Any]:
+        def note(vae: AutoencoderKL, given: Any) -> Any:
+            at_work.append(studio.pipelines._at_work is vae)
+            return act(vae, given)
+
+        return note
+
+    for name in ("decode_picture", "encode_picture"):
+        monkeypatch.setattr(hires, name, noting(getattr(hires, name)))
+    work = work_for(tiny.path, enable_hr=True, denoising_strength=0.6, hr_upscaler="Lanczos", batch_size=2)
+    try:
+        studio.pictures(replace(work, hires_model=OtherModel(twin.path)))
+    finally:
+        studio.close()
+    assert at_work == [True] * 4
 
 
 def test_a_refiner_whose_file_is_gone_fails_the_job_alone_and_pins_nothing(studio: Studio, tiny: TinyModel, twin: TinyModel) -> None:

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.engine.tiny_models import TinyModel
+from tests.engine.upscaler_files import nearest_weights, save
 from webui.app import App, Job
+from webui.core.errors import UnknownName
 from webui.core.events import Failed, Finished
 from webui.core.paths import standard_paths
 from webui.core.request import GenerationRequest
@@ -97,6 +99,19 @@ def test_sd_upscale_makes_a_larger_picture_and_keeps_no_tile(app: App) -> None:
     assert pixels(picture.path).shape == (128, 192, 3)
     assert "SD upscale overlap: 16" in picture.infotext
     assert not list(app.paths.unsaved.rglob("*.png"))
+
+
+def test_sd_upscale_enlarges_by_an_upscaler_of_models_and_refuses_unknown_ones(app: App) -> None:
+    save(app.paths.models / "ESRGAN" / "twice.safetensors", nearest_weights())
+    app.catalog.refresh()
+    wishes = {"init_images": stored(app), "script": "SD upscale", "denoising_strength": 0.3}
+    arguments = {"overlap": 16, "upscaler": "twice"}
+    (by_model,) = ended(app, **wishes, script_args=arguments).pictures
+    (nearest,) = ended(app, **wishes, script_args={**arguments, "upscaler": "Nearest"}).pictures
+    assert "SD upscale upscaler: twice" in by_model.infotext
+    assert abs(pixels(by_model.path) - pixels(nearest.path)).mean() < 1
+    with pytest.raises(UnknownName, match="upscaler 'thrice'"):
+        app.submit(GenerationRequest(**{**SMALL, **wishes, "script_args": {"upscaler": "thrice"}}), save=True)
 
 
 @pytest.mark.parametrize("script", ["Poor man's outpainting", "Outpainting mk2"])

@@ -29,7 +29,9 @@ class TinyControl:
         return self.folder / "diffusion_pytorch_model.safetensors"
 
 
-def make_control(folder: Path, name: str, seed: int, shape: TinyShape | None = None, **options: Any) -> TinyControl:
+def make_control(
+    folder: Path, name: str, seed: int, shape: TinyShape | None = None, heads: tuple[int, ...] = (), **options: Any
+) -> TinyControl:
     """Build a ControlNet that fits a tiny checkpoint of this shape, and write it in both layouts."""
     shape = shape or TinyShape()
     with torch.random.fork_rng():
@@ -38,7 +40,7 @@ def make_control(folder: Path, name: str, seed: int, shape: TinyShape | None = N
             block_out_channels=shape.channels,
             layers_per_block=shape.layers,
             cross_attention_dim=shape.width,
-            attention_head_dim=shape.heads,
+            attention_head_dim=heads or shape.heads,
             norm_num_groups=16,
             down_block_types=["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in shape.attention],
             conditioning_embedding_out_channels=(8, 8, 16, 16),

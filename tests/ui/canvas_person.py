@@ -29,11 +29,18 @@ Point = tuple[float, float]
 Mask = NDArray[np.bool_]
 
 
+# An editor that has the whole screen covers the tabs.
+LEAVE_FULL_SCREEN = """async (ids) => {
+    const isFull = () => document.fullscreenElement || ids.some((id) => window.webui.canvas(id)?.editor?.isFull);
+    while (isFull()) {
+        ids.map((id) => window.webui.canvas(id)?.editor).find((editor) => editor?.isFull)?.toggleFull();
+        await new Promise((done) => setTimeout(done, 50));
+    }
+}"""
 RESET = """async (ids) => {
     for (const { editor } of ids.map((id) => window.webui.canvas(id))) {
         if (!editor) continue;
         await editor.ready().catch(() => null);
-        if (editor.isFull) editor.toggleFull();
         editor.clear();
         editor.setTool("brush");
         editor.setSize(32);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -13,7 +14,7 @@ from webui.core.errors import InvalidRequest
 from webui.core.images import decode_image, encode_png
 from webui.ui.batch_section import FOLDER, MAX_PICTURES, UPLOADED, spread_over_batch
 from webui.ui.form import read_form
-from webui.ui.picture_section import RESIZE_BY, scaled_size
+from webui.ui.picture_section import RESIZE_BY, SizeSection, scaled_size
 
 MADE = "a cat\nNegative prompt: a dog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 5, Size: 64x64, Version: v1.10.1"
 
@@ -81,6 +82,19 @@ def test_each_picture_of_a_batch_is_resized_by_its_own_size(fake_app: App) -> No
     put(fake_app.paths.inputs / "cats", "b.png", "red", (128, 64))
     wishes, _ = spread(fake_app, batch_source=FOLDER, batch_folder="inputs/cats", resize_kind=RESIZE_BY, resize_scale=2.0)
     assert [(wish.request.width, wish.request.height) for wish in wishes] == [(128, 256), (256, 128)]
+
+
+def test_resizing_a_whole_picture_counts_its_new_canvas() -> None:
+    values = {
+        "picture": {"width": 128, "height": 64},
+        "resize_kind": RESIZE_BY,
+        "resize_scale": 2.0,
+        "outpaint_left": 64,
+        "outpaint_down": 32,
+    }
+    section = SizeSection(gr.Radio(), gr.Slider())
+    assert section.read({**values, "inpaint_area": "Whole picture"}) == {"width": 384, "height": 192}
+    assert section.read({**values, "inpaint_area": "Only masked"}) == {"width": 256, "height": 128}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.fake_engine import FakeEngine
 from tests.ui.canvas_person import (
     HEIGHT,
     KINDS,
+    LEAVE_FULL_SCREEN,
     LISTEN,
     PATIENCE,
     RESET,
@@ -70,10 +71,12 @@ def somebody(browser: Browser, site: Site) -> Iterator[Person]:
 @pytest.fixture
 def person(somebody: Person) -> Person:
     """Somebody before the editor of masks, as it was when the page was opened."""
+    ids = [f"{name}_canvas" for name, _ in KINDS]
     somebody.page.unroute_all()
+    somebody.page.evaluate(LEAVE_FULL_SCREEN, ids)
     somebody.page.set_viewport_size(VIEWPORT)
     somebody.open("inpaint")  # after a reload its editor is only there, with what the browser remembers, when its tab is opened
-    somebody.page.evaluate(RESET, [f"{name}_canvas" for name, _ in KINDS])
+    somebody.page.evaluate(RESET, ids)
     expect(somebody.root.locator(".canvas-hint")).to_be_visible()
     return somebody
 

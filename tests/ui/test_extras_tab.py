@@ -57,7 +57,7 @@ def test_a_folders_pictures_become_one_job(app: App) -> None:
     job = app.queue.job(submit(app, {"options": OPTIONS, "folder": "inputs/holiday"}))
     job.wait(20)
     assert [picture.path.name for picture in job.pictures] == ["00000-a.png", "00001-b.png"]
-    assert picture_before(app, job.id, 1).startswith("data:image/png;base64,")
+    assert picture_before(app, job.pictures[1].id).startswith("data:image/png;base64,")
 
 
 def test_nothing_to_do_and_nothing_to_work_on_are_told(app: App) -> None:
@@ -113,9 +113,11 @@ def test_a_batch_is_followed_interrupted_and_found_again_after_a_reload(page: Pa
     site.engine.step_seconds = SLOW
     page.click("#extras_generate")
     expect(page.locator(f"{PANEL} .progress")).to_be_visible()
+    page.click("#extras_skip")
     expect(page.locator("#html_info_extras")).to_contain_text("Postprocess upscaler: Lanczos")
     page.click("#extras_interrupt")
     expect(page.locator("#html_log_extras")).to_contain_text("Interrupted;")
+    expect(page.locator("#html_log_extras")).to_contain_text(".png was skipped.")
     shown = page.inner_text("#html_info_extras")
     site.open(page)
     open_tab(page)

@@ -60,6 +60,10 @@ def test_outside_the_drawn_mask_the_result_is_the_input_bit_for_bit_and_goes_on_
     choose_picture(page, "inpaint", photo())
     page.click("#inpaint_generate")
     expect(page.locator(NOTICE)).to_contain_text("Nothing is masked.")
+    page.get_by_role("button", name="Outpainting").click()
+    for amount, width in (("64", "192"), ("0", "128")):
+        page.fill("#inpaint_outpaint_left input[type=number]", amount)
+        expect(page.locator("#inpaint_width input[type=number]")).to_have_value(width)
     stroke(page, (0.3, 0.3), (0.6, 0.3))
     stroke(page, (0.8, 0.9), (0.9, 0.9))
     page.locator("#inpaint_image").get_by_role("button", name="Undo", exact=True).click()

@@ -41,6 +41,13 @@ def read_basic(header: str | None) -> tuple[str, str] | None:
     return (name, password) if colon else None
 
 
+def read_bearer(header: str | None) -> tuple[str, str] | None:
+    """Name and password of an HTTP Bearer header whose token is `name:password`, as OpenAI's clients send their key; None without one."""
+    scheme, _, token = (header or "").partition(" ")
+    name, colon, password = token.strip().partition(":")
+    return (name, password) if scheme.lower() == "bearer" and colon else None
+
+
 def session_key(path: Path) -> bytes:
     """The key in that file, which only its owner can read; made at the first start, and anew if it is damaged."""
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from webui.api.picture_urls import fetch_picture
 from webui.app import App
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.images import decode_base64_image, encode_png, image_to_base64
@@ -27,6 +28,8 @@ class DetectRequest(BaseModel):
 
     controlnet_module: str = NONE
     controlnet_input_images: list[str] = Field(default_factory=list, max_length=MAX_PICTURES)
+    # The name that an often used client (webuiapi) has for the same.
+    controlnet_images: list[str] = Field(default_factory=list, max_length=MAX_PICTURES)
     controlnet_processor_res: float = -1
     controlnet_threshold_a: float = -1
     controlnet_threshold_b: float = -1
@@ -79,16 +82,18 @@ class ControlNetRoutes:
     def detect(self, wire: DetectRequest) -> dict[str, Any]:
         """What a preprocessor makes of pictures."""
         preprocessor = _find_module(wire.controlnet_module)
-        if not wire.controlnet_input_images:
+        sent = wire.controlnet_input_images or wire.controlnet_images
+        if not sent:
             raise InvalidRequest("controlnet_input_images: No image selected. Send at least one.")
-        if preprocessor.takes_mask and len(wire.controlnet_masks) != len(wire.controlnet_input_images):
+        if preprocessor.takes_mask and len(wire.controlnet_masks) != len(sent):
             raise InvalidRequest(f"controlnet_masks: {preprocessor.label} needs one for each picture.")
         given = (wire.controlnet_processor_res, wire.controlnet_threshold_a, wire.controlnet_threshold_b)
         resolution, a, b = (
             value if slider and slider.holds(value) else -1 for value, slider in zip(given, preprocessor.sliders, strict=True)
         )
         options = AnnotationOptions(int(resolution), a, b)
-        pictures = [decode_base64_image(one) for one in wire.controlnet_input_images]
+        settings = self._app.settings.snapshot()
+        pictures = [decode_base64_image(fetch_picture(one, settings)) for one in sent]
         made = [self._app.engine.annotate(preprocessor.name, picture, options) for picture in pictures]
         return {"info": "Success", "images": [image_to_base64(encode_png(one, {})) for one in made]}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from webui.api.admission import Admission, client_of
 from webui.api.errors import error_response, failure_response
+from webui.api.job_events import ended
+from webui.api.picture_urls import fetch_picture
 from webui.api.pictures import read_picture
 from webui.api.schemas import (
     ExtrasBatchRequest,
@@ -34,8 +37,9 @@ REALESRGAN_FOLDER = "RealESRGAN"
 class Extras:
     """The handlers of the extras routes. What they make is never saved in outputs/, as in A1111."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, admission: Admission) -> None:
         self._app = app
+        self._admission = admission
 
     def add_routes(self, server: FastAPI) -> None:
         """Put the handlers under A1111's paths."""
@@ -47,9 +51,9 @@ class Extras:
         server.add_api_route("/sdapi/v1/face-restorers", self.face_restorers, methods=["GET"], tags=["models"])
         server.add_api_route("/sdapi/v1/realesrgan-models", self.realesrgan_models, methods=["GET"], tags=["models"])
 
-    async def single(self, wire: ExtrasSingleRequest) -> JSONResponse:
+    async def single(self, wire: ExtrasSingleRequest, request: Request) -> JSONResponse:
         """Work on one picture, and answer when it is done."""
-        answer = await self._work(wire, [(wire.image, "")])
+        answer = await self._work(request, wire, [(wire.image, "")])
         if isinstance(answer, JSONResponse):
             return answer
         if not answer:
@@ -57,9 +61,9 @@ class Extras:
         image = await run_in_threadpool(_base64, answer[-1])
         return JSONResponse({"html_info": write_html_info(answer[-1].infotext), "image": image})
 
-    async def batch(self, wire: ExtrasBatchRequest) -> JSONResponse:
+    async def batch(self, wire: ExtrasBatchRequest, request: Request) -> JSONResponse:
         """Work on several pictures, and answer when all are done; after an interrupt, with those that are."""
-        answer = await self._work(wire, [(one.data, one.name) for one in wire.imageList])
+        answer = await self._work(request, wire, [(one.data, one.name) for one in wire.imageList])
         if isinstance(answer, JSONResponse):
             return answer
         images = await run_in_threadpool(lambda: [_base64(picture) for picture in answer])
@@ -83,20 +87,22 @@ class Extras:
         files = [one for one in self._app.catalog.upscalers.files if one.folder == REALESRGAN_FOLDER]
         return [RealesrganItem(name=one.name, path=str(one.path), scale=one.scale) for one in files]
 
-    async def _work(self, wire: ExtrasOptions, pictures: list[tuple[str, str]]) -> JSONResponse | tuple[Picture, ...]:
-        job = await run_in_threadpool(self._submit, wire, pictures)
-        end = await job.wait_async()
+    async def _work(self, request: Request, wire: ExtrasOptions, pictures: list[tuple[str, str]]) -> JSONResponse | tuple[Picture, ...]:
+        job = await run_in_threadpool(self._submit, client_of(request), wire, pictures)
+        end = await ended(self._app, request, job)
         if isinstance(end, Failed):
             return failure_response(end)
         return job.result.pictures if job.result else ()
 
-    def _submit(self, wire: ExtrasOptions, pictures: list[tuple[str, str]]) -> Job:
+    def _submit(self, client: str, wire: ExtrasOptions, pictures: list[tuple[str, str]]) -> Job:
         if not 0 < len(pictures) <= MAX_PICTURES:
             raise InvalidRequest(f"imageList: got {len(pictures)} pictures; send 1 to {MAX_PICTURES}.")
         # Read with a stand-in first, so that no picture is decoded and stored for a request that cannot be.
         read_extras_options(wire, [SourcePicture(image="0" * 64, width=1, height=1)])
-        taken = [self._app.take_picture(decode_base64(data), name=name) for data, name in pictures]
-        return self._app.submit_extras(read_extras_options(wire, taken), save=False, source="api")
+        settings = self._app.settings.snapshot()
+        taken = [self._app.take_picture(decode_base64(fetch_picture(data, settings)), name=name) for data, name in pictures]
+        request = read_extras_options(wire, taken)
+        return self._admission.submit(client, lambda: self._app.submit_extras(request, save=False, source="api"))
 
 
 def _base64(picture: Picture) -> str:

@@ -17,12 +17,12 @@ from enum import Enum
 from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from webui.api.access import KEY_BYTES, FailedLogins, Sessions, Users, is_user, key_for_users, read_basic
-from webui.api.errors import error_response
+from webui.api.access import KEY_BYTES, FailedLogins, Sessions, Users, is_user, key_for_users, read_basic, read_bearer
+from webui.api.errors import error_response, in_shape_of
 from webui.api.login import login_page, read_login, welcome
 from webui.api.origin import HostRule, OriginRule
 
@@ -33,6 +33,8 @@ MAX_HEADER_BYTES = 64 * 1024
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What gradio would serve and we never use: fetching URLs for whoever asks, and its tools for developers.
 CLOSED = re.compile(r"/gradio_api/(proxy=|dev/|vibe|undo-vibe|file[=/]+[a-z][a-z0-9+.-]+:)", re.IGNORECASE)
+# The only paths of the API that take a form, because OpenAI's clients send pictures as files there.
+FORMS = ("/v1/images/edits",)
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -75,9 +77,12 @@ def area_of(path: str) -> Area:
     if path == "/internal/ping":
         return Area.OPEN
     first = path.split("/", 2)[1] if path.startswith("/") else ""
-    if first in ("sdapi", "controlnet", "docs", "openapi.json"):
+    if first in ("sdapi", "controlnet", "api", "v1", "docs", "redoc", "openapi.json"):
         return Area.API
-    return Area.SHARED if first in ("pictures", "inputs", "internal") else Area.PAGES
+    shared = first in (
+        "pictures", "inputs", "gallery", "model-preview", "internal", "sd_extra_networks", "app_id", "login_check", "user",
+    )  # fmt: skip
+    return Area.SHARED if shared or first == "file" or first.startswith("file=") else Area.PAGES
 
 
 class Gate:
@@ -95,7 +100,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        area = area_of(get_route_path(scope))
+        path = get_route_path(scope)
+        area = area_of(path)
         answer = _Answer(scope, send, cookie=self._visit_cookie(connection, area))
         refusal = self._check_source(connection) or await self._check_access(connection, area, receive) or _check_content(connection, area)
         try:
@@ -104,7 +110,8 @@ class Gate:
             elif scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
                 await WebSocketClose(code=1008)(scope, receive, answer.send)
             else:
-                await refusal(scope, receive, answer.send)
+                shaped = in_shape_of(path, refusal) if isinstance(refusal, JSONResponse) else refusal
+                await shaped(scope, receive, answer.send)
         finally:
             if self._rules.log_api and area is Area.API:
                 log.info("%s", answer.log_line())
@@ -138,7 +145,8 @@ class Gate:
 
     def _check_basic(self, connection: HTTPConnection, users: Users) -> Response | None:
         challenge = {"WWW-Authenticate": 'Basic realm="webui", charset="UTF-8"'}
-        given = read_basic(connection.headers.get("authorization"))
+        header = connection.headers.get("authorization")
+        given = read_basic(header) or read_bearer(header)
         if given is None:
             return error_response(401, "HTTPException", "Not authenticated", challenge)
         if limited := self._limited(connection, given[0]):
@@ -226,6 +234,8 @@ def _check_content(connection: HTTPConnection, area: Area) -> Response | None:
         return None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return None
+    if kind == "multipart/form-data" and get_route_path(connection.scope) in FORMS:
         return None
     message = f"Got a body of type {kind[:100]!r}; send JSON, with the header Content-Type: application/json."
     return error_response(415, "HTTPException", message)

@@ -8,7 +8,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from webui.app import App
-from webui.core.errors import WebuiError
+from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.parameters import parameters_of
+from webui.core.settings import Settings
+
+LIMITS = "Limits"
 
 
 class Options:
@@ -33,24 +37,17 @@ class Options:
         return {**values, "sd_model_checkpoint": self._app.catalog.title(checkpoint)}
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Change and store settings: all of them, or none when one is wrong."""
+        """Change and store settings: all of them, or none when one is wrong.
+
+        The limits of the API are not the API's to change. Sent as they are, they pass: clients send back all that they have read.
+        """
+        current = self._app.settings.snapshot()
+        for name, declared in parameters_of(Settings).items():
+            if declared.section == LIMITS and name in changes and changes[name] != getattr(current, name):
+                raise InvalidRequest(f"{name}: this limit cannot be changed over the API; change it on the page or in config.json.")
         store_settings(self._app, changes)
 
 
 def store_settings(app: App, changes: Mapping[str, Any]) -> None:
     """Validate and store settings, with models under their own names whatever alias was given.  Raises WebuiError."""
-    app.settings.change({**changes, **_model_names(app, changes)})
-
-
-def _model_names(app: App, changes: Mapping[str, Any]) -> dict[str, str]:
-    """The given models by file name, which stays true when a file is replaced, as a title with a hash does not."""
-    names = {}
-    checkpoint, vae = changes.get("sd_model_checkpoint"), changes.get("sd_vae")
-    if isinstance(checkpoint, str) and checkpoint.strip():
-        names["sd_model_checkpoint"] = app.catalog.find_checkpoint(checkpoint).name
-    if vae == "":
-        names["sd_vae"] = "Automatic"
-    elif isinstance(vae, str) and vae not in ("Automatic", "None"):
-        found = app.catalog.find_vae(vae, app.catalog.find_checkpoint(names.get("sd_model_checkpoint", "")))
-        names["sd_vae"] = found.name if found else vae
-    return names
+    app.change_settings(changes)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
+from webui.api.always_on import always_on
 from webui.api.schemas import DrawRequest, ScriptArgument, ScriptInfo, ScriptsList
 from webui.app import App
 from webui.core.errors import UnknownName
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.request import GenerationRequest
-from webui.core.scripts import Script
+from webui.core.scripts import Desk, Script
 
 
 class Scripts:
@@ -28,13 +29,26 @@ class Scripts:
 
     def names(self) -> ScriptsList:
         """The scripts of both tabs by name, in small letters as in A1111."""
-        return ScriptsList(
-            txt2img=[_wire_name(script) for script in self._of(False)], img2img=[_wire_name(script) for script in self._of(True)]
-        )
+        selectable = {tab: [_wire_name(script) for script in self._of(tab)] for tab in (False, True)}
+        always = {tab: [name for name, _ in always_on(is_img2img=tab)] for tab in (False, True)}
+        return ScriptsList(txt2img=selectable[False] + always[False], img2img=selectable[True] + always[True])
 
     def details(self) -> list[ScriptInfo]:
         """The scripts of both tabs with what each asks, in the order in which `script_args` has it."""
-        return [_describe(script, is_img2img=is_img2img) for is_img2img in (False, True) for script in self._of(is_img2img)]
+        return [info for is_img2img in (False, True) for info in self._infos(is_img2img)]
+
+    def _infos(self, is_img2img: bool) -> list[ScriptInfo]:
+        declared = parameters_of(GenerationRequest)
+        always = [
+            ScriptInfo(
+                name=name,
+                is_alwayson=True,
+                is_img2img=is_img2img,
+                args=[_argument(declared[one], declared[one].choices) for one in arguments],
+            )
+            for name, arguments in always_on(is_img2img=is_img2img)
+        ]
+        return [_describe(script, self._app.script_desk, is_img2img=is_img2img) for script in self._of(is_img2img)] + always
 
     def _of(self, is_img2img: bool) -> Iterable[Script[Any]]:
         return [script for script in self._app.scripts if is_img2img or not script.needs_picture]
@@ -63,14 +77,18 @@ def _wire_name(script: Script[Any]) -> str:
     return script.title.lower()
 
 
-def _describe(script: Script[Any], *, is_img2img: bool) -> ScriptInfo:
+def _describe(script: Script[Any], desk: Desk, *, is_img2img: bool) -> ScriptInfo:
     declared = parameters_of(script.arguments)
     names = script.positions or tuple(declared)
-    arguments = [_argument(declared[name]) if name else ScriptArgument() for name in names]
+    defaults = {name: parameter.default for name, parameter in declared.items()}
+    arguments = [
+        _argument(declared[name], declared[name].choices or script.choices(name, defaults, desk)) if name else ScriptArgument()
+        for name in names
+    ]
     return ScriptInfo(name=_wire_name(script), is_alwayson=False, is_img2img=is_img2img, args=arguments)
 
 
-def _argument(parameter: Parameter) -> ScriptArgument:
+def _argument(parameter: Parameter, choices: Sequence[str] | None) -> ScriptArgument:
     low, high = parameter.slider or (parameter.minimum, parameter.maximum)
     return ScriptArgument(
         label=parameter.title,
@@ -78,5 +96,5 @@ def _argument(parameter: Parameter) -> ScriptArgument:
         minimum=low,
         maximum=high,
         step=parameter.step,
-        choices=list(parameter.choices) if parameter.choices else None,
+        choices=list(choices) if choices else None,
     )

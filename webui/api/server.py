@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,21 +15,33 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webui import __version__
 from webui.api.access import session_key
+from webui.api.admin import Admin
+from webui.api.admission import Admission
 from webui.api.controlnet import ControlNetRoutes
 from webui.api.docs import add_docs
-from webui.api.errors import add_error_handlers
+from webui.api.errors import add_error_handlers, responses
 from webui.api.extras import Extras
+from webui.api.gallery import GalleryPictures
 from webui.api.gate import Gate, GateRules
 from webui.api.generate import Generation
 from webui.api.inputs import Inputs
+from webui.api.internal import Internal
+from webui.api.interrogate import Interrogation
+from webui.api.job_events import Readers
+from webui.api.jobs import Jobs
 from webui.api.json_body import StrictJsonRoute
+from webui.api.model_jobs import ModelJobs
+from webui.api.model_previews import ModelPreviews
 from webui.api.models import Models
+from webui.api.networks import Networks
+from webui.api.openai_images import OpenAiImages
 from webui.api.options import Options
 from webui.api.origin import HostRule, OriginRule
 from webui.api.pictures import Pictures
 from webui.api.png_info import PngInfo
+from webui.api.root_aliases import RootAliases
 from webui.api.scripts import Scripts
-from webui.api.state import State, ping
+from webui.api.state import State
 from webui.app import App
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -61,12 +73,14 @@ def build_server(
     allowed_hosts: Sequence[str] = (),
     api_log: bool = False,
     max_body_bytes: int = MAX_BODY_BYTES,
+    stop: Callable[[], None] | None = None,
 ) -> FastAPI:
     """Build the server of one App; a UI may be mounted on it at "/" afterwards.
 
     api: serve /sdapi.   api_auth, ui_auth: (user, password) pairs for the API and for the pages; pages' users alone protect both.
     cors_origins, cors_origin_regex: web pages of others that may use the server.   flags: the command line, for cmd-flags.
-    allowed_hosts: Host headers to answer beside the loopback names; see origin.HostRule.   Raises StartupError.
+    allowed_hosts: Host headers to answer beside the loopback names; see origin.HostRule.
+    stop: ends the program, for clients that may; None where they may not.   Raises StartupError.
     """
     rules = GateRules(
         hosts=HostRule(allowed_hosts),
@@ -84,6 +98,7 @@ def build_server(
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         max_body_size=max_body_bytes,
+        responses=responses(),
     )
     server.router.route_class = StrictJsonRoute
     server.router.default = _Fallback(server.router.not_found)
@@ -98,26 +113,36 @@ def build_server(
         allow_credentials=True,
     )
     add_error_handlers(server)
-    _add_routes(server, app, api=api, flags=flags)
+    _add_routes(server, app, api=api, flags=flags, stop=stop)
     return server
 
 
-def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, object]) -> None:
-    server.add_api_route("/internal/ping", ping, methods=["GET"], tags=["state"])
+def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, object], stop: Callable[[], None] | None) -> None:
     add_docs(server)
+    Internal(app).add_routes(server)
+    RootAliases(app).add_routes(server)
     Pictures(app).add_routes(server)
     Inputs(app).add_routes(server)
+    GalleryPictures(app).add_routes(server)
+    ModelPreviews(app).add_routes(server)
     if api:
-        Generation(app).add_routes(server)
+        admission = Admission(app)
+        Jobs(app, admission, Readers(app)).add_routes(server)
+        Generation(app, admission).add_routes(server)
         Models(app).add_routes(server)
-        Extras(app).add_routes(server)
+        OpenAiImages(app, admission).add_routes(server)
+        Networks(app).add_routes(server)
+        Interrogation(app).add_routes(server)
+        Admin(app, stop).add_routes(server)
+        Extras(app, admission).add_routes(server)
         Options(app).add_routes(server)
-        PngInfo().add_routes(server)
+        PngInfo(app).add_routes(server)
         Scripts(app).add_routes(server)
         ControlNetRoutes(app).add_routes(server)
+        ModelJobs(app).add_routes(server)
         State(app, flags).add_routes(server)
         # Before a page is mounted, whose own answer to unknown paths is of another shape.
-        for path in ("/sdapi/{rest:path}", "/controlnet/{rest:path}"):
+        for path in ("/sdapi/{rest:path}", "/controlnet/{rest:path}", "/api/{rest:path}", "/v1/{rest:path}"):
             server.add_api_route(path, _no_such_route, methods=list(METHODS), include_in_schema=False)
 
 

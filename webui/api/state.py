@@ -36,8 +36,3 @@ class State:
     def flags(self) -> dict[str, Any]:
         """The command line's flags, without secrets."""
         return self._flags
-
-
-def ping() -> dict[str, Any]:
-    """Whether the server answers."""
-    return {}

@@ -12,7 +12,6 @@ from typing import Any
 from PIL.Image import Image
 
 from webui import __version__
-from webui.api.control_units import is_control_script
 from webui.api.schemas import (
     DrawRequest,
     Img2ImgRequest,
@@ -23,7 +22,7 @@ from webui.api.schemas import (
     SchedulerItem,
     Txt2ImgRequest,
 )
-from webui.api.soft_inpainting import is_soft_inpainting, read_soft_inpainting
+from webui.api.soft_inpainting import read_soft_inpainting
 from webui.core.errors import InvalidRequest, NotFound, UnknownName
 from webui.core.events import Progress
 from webui.core.extras import JobRequest, as_drawing
@@ -58,12 +57,13 @@ _TASK_ID = re.compile(r"[\w().:-]{1,128}", re.ASCII)
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What `info` says of the files that drew.  *_hash: 10 hex digits."""
+    """What `info` says of the files that drew.  *_hash: 10 hex digits.   inpaints: the UNet also sees a mask."""
 
     name: str
     hash: str | None
     vae_name: str | None
     vae_hash: str | None
+    inpaints: bool = False
 
 
 def read_txt2img(wire: Txt2ImgRequest) -> GenerationRequest:
@@ -170,7 +170,17 @@ def _validated(values: Mapping[str, Any]) -> GenerationRequest:
 
 def read_overrides(wire: DrawRequest) -> dict[str, Any]:
     """The settings changed for this job alone.  Raises InvalidRequest for a key that is no setting, or not one of the image."""
-    given = {key: value for key, value in (wire.override_settings or {}).items() if value is not None}
+    given = check_overrides(wire.override_settings or {})
+    if wire.tiling is not None:
+        given = {"tiling": wire.tiling, **given}
+    if wire.restore_faces is not None:
+        given = {"face_restoration": wire.restore_faces, **given}
+    return given
+
+
+def check_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for one job, without those that are null.  Raises InvalidRequest for a key that is no setting, or not one of the image."""
+    given = {key: value for key, value in settings.items() if value is not None}
     declared = parameters_of(Settings)
     allowed = [name for name, setting in declared.items() if setting.section in OVERRIDABLE_SECTIONS]
     for key in given:
@@ -178,10 +188,6 @@ def read_overrides(wire: DrawRequest) -> dict[str, Any]:
             raise InvalidRequest(f"override_settings: {key!r} cannot be changed for one picture. Those that can: {', '.join(allowed)}.")
         if key not in declared:
             raise UnknownName("setting in override_settings", key, allowed)
-    if wire.tiling is not None:
-        given = {"tiling": wire.tiling, **given}
-    if wire.restore_faces is not None:
-        given = {"face_restoration": wire.restore_faces, **given}
     return given
 
 
@@ -252,7 +258,7 @@ def write_info(wire: DrawRequest, result: GenerationResult, settings: Settings, 
         "styles": wire.styles or [],
         "job_timestamp": _timestamp(began),
         "clip_skip": settings.CLIP_stop_at_last_layers,
-        "is_using_inpainting_conditioning": False,
+        "is_using_inpainting_conditioning": model.inpaints,
         "version": f"webui {__version__}",
     }
     return json.dumps(info)
@@ -274,7 +280,7 @@ def write_progress(request: JobRequest, progress: Progress | None, began: float)
     if isinstance(request, GenerationRequest):
         kind, batches, steps = "txt2img", request.batch_count, request.steps
     else:
-        kind, batches, steps = "extras", request.images, 0
+        kind, batches, steps = request.kind, request.images, 0
     batches = progress.batches if progress else batches
     batch, step, steps = (progress.batch, progress.step, progress.steps) if progress else (0, 0, steps)
     return ProgressResponse(
@@ -307,15 +313,9 @@ def write_schedule(schedule: Schedule) -> SchedulerItem:
     )
 
 
-def _is_known_script(name: str) -> bool:
-    return is_control_script(name) or is_soft_inpainting(name)
-
-
 def _missing_features(wire: DrawRequest) -> Iterator[str]:
     """A sentence for each field that asks for what this version cannot do. Values without effect in A1111 pass."""
-    asked = {
-        "alwayson_scripts": (not all(map(_is_known_script, wire.alwayson_scripts)), "running other scripts", "leave them out"),
-    }
+    asked: dict[str, tuple[bool, str, str]] = {}
     if isinstance(wire, Txt2ImgRequest):
         asked["firstpass_image"] = (bool(wire.firstpass_image), "a picture in place of the first pass", "leave it out")
     if isinstance(wire, Img2ImgRequest):

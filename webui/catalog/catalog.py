@@ -22,6 +22,7 @@ from webui.catalog.hashes import BackgroundHashing, addnet_hash_of, as_it_is_now
 from webui.catalog.identify import PICKLE_SUFFIXES, Identity, identify
 from webui.catalog.index import Index
 from webui.catalog.scan import Broken, ModelFile, natural_key, scan
+from webui.catalog.sidecars import read_notes
 from webui.catalog.upscalers import Upscalers, list_upscalers
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
 from webui.core.paths import Paths
@@ -35,7 +36,7 @@ Found = TypeVar("Found", bound=ModelFile)
 
 SUFFIXES = frozenset({".safetensors", *PICKLE_SUFFIXES})
 # Raised whenever identify() begins to answer differently, so that what older versions noted is not believed.
-IDENTITY = "identity-3"
+IDENTITY = "identity-4"
 ADAPTER_IDENTITY = "adapter-1"
 SHA256, ADDNET = "sha256", "addnet"
 ADAPTER_HASH_DIGITS = 12
@@ -82,6 +83,11 @@ class Catalog:
         self._hashing_now: dict[Path, threading.Lock] = {}
         self._background = BackgroundHashing(self._without_hash, lambda file, stop: self._compute_hash(file, _hash_kind(file), stop))
 
+    @property
+    def paths(self) -> Paths:
+        """The folders it looks into."""
+        return self._paths
+
     def refresh(self) -> None:
         """Look again at what is in the folders. Headers of unchanged files are not read again."""
         with self._refreshing:
@@ -99,6 +105,11 @@ class Catalog:
         """Files that cannot be used, each with its reason."""
         return self._listing.all_broken
 
+    @property
+    def listing_version(self) -> object:
+        """Another object after each look into the folders."""
+        return self._listing
+
     def vaes(self) -> tuple[ModelFile, ...]:
         """VAE files, in natural order."""
         return self._listing.vaes
@@ -106,6 +117,10 @@ class Catalog:
     def loras(self) -> tuple[Lora, ...]:
         """Files of the LoRA family, in natural order."""
         return self._listing.adapters.loras
+
+    def lora_named(self, name: str) -> Lora | None:
+        """The one that a prompt's <lora:name> means now, without another look into the folders."""
+        return self._listing.adapters.find_lora(name)
 
     def embeddings(self) -> tuple[EmbeddingFile, ...]:
         """Textual inversions, in natural order."""
@@ -153,9 +168,10 @@ class Catalog:
     def default_checkpoint(self) -> Checkpoint:
         """The first checkpoint of the user's own, else the demo model.  Raises NotFound saying where to put one."""
         checkpoints = self._listing.checkpoints
-        demo = os.path.realpath(self._paths.demo)
-        own = (file for file in checkpoints if os.path.realpath(file.path) != demo)
-        found = next(own, checkpoints[0] if checkpoints else None)
+        shipped = [os.path.realpath(path) for path in self._paths.demo_family]
+        # All of the user's own come before what ships, and that is in the family's order.
+        places = [shipped.index(real) if (real := os.path.realpath(file.path)) in shipped else -1 for file in checkpoints]
+        found = checkpoints[places.index(min(places))] if checkpoints else None
         if found is None:
             raise NotFound(f"There is no checkpoint. Put an SD 1.x .safetensors file into {self._paths.checkpoints[0]} and refresh.")
         return found
@@ -163,9 +179,12 @@ class Catalog:
     def find_vae(self, setting: str, checkpoint: Checkpoint) -> ModelFile | None:
         """The VAE file to use with a checkpoint; None for the checkpoint's own.
 
-        setting: "Automatic" (a file named like the checkpoint, if there is one), "None", or a file's name.  Raises UnknownName.
+        setting: "Automatic" (the one in the checkpoint's notes, else a file named like it), "None", or a file's name.
+        Raises UnknownName.
         """
         vaes = self._listing.vaes
+        own = read_notes(checkpoint.path).vae if setting in ("", "Automatic") else ""
+        setting = own if own == "None" or own in {vae.name for vae in vaes} else setting
         if setting == "None":
             return None
         if setting in ("", "Automatic"):
@@ -253,7 +272,8 @@ class Catalog:
 
     def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Values of GenerationRequest fields that fit this checkpoint."""
-        return read_defaults(checkpoint.name, checkpoint.identity.metadata, checkpoint.identity.family)
+        own = read_notes(checkpoint.path).defaults
+        return read_defaults(checkpoint.name, checkpoint.identity.metadata, checkpoint.identity.family, own)
 
     def start_hashing(self) -> None:
         """Hash what infotexts name, in the background, small files first; new ones too after each refresh."""
@@ -285,7 +305,7 @@ class Catalog:
             tuple(sorted(broken.values(), key=_order)),
             replace(adapters, broken=tuple(file for file in adapters.broken if os.path.realpath(file.path) not in used)),
             list_controls(self._paths.controls, self._identity, self._legacy_hash),
-            list_upscalers(self._paths.models, self._identity),
+            list_upscalers(self._paths.models, self._identity, shipped=self._paths.shipped),
         )
 
     def _identify_all(

@@ -1,4 +1,7 @@
-"""What a model file is, told from the header of a safetensors file alone. Nothing is mapped, unpickled or run."""
+"""What a model file is, told from its description alone: a safetensors file's header, or the pickle of torch.save read as data.
+
+Nothing is mapped, unpickled or run.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from webui.catalog.families import family_of
+from webui.catalog.torch_zip import describe_torch_zip
 from webui.core.errors import ModelError
 
 MAX_HEADER = 32 * 1024 * 1024
@@ -23,8 +27,10 @@ MAX_DIMENSIONS = 8
 MAX_METADATA_VALUE = 64 * 1024
 
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
-PICKLE = "is a pickle file, which can run code; convert it to .safetensors"
+PICKLE = "is a pickle file older than PyTorch 1.6; convert it to .safetensors"
 NOT_REGULAR = "is not a regular file"
+# How a file of torch.save begins since PyTorch 1.6.
+ZIP = b"PK\x03\x04"
 
 _BITS: Mapping[str, int] = MappingProxyType({
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -34,8 +40,7 @@ _BITS: Mapping[str, int] = MappingProxyType({
 
 # How files begin that are often found under a model's name, and what they are. All in lower case.
 _IMPOSTORS = (
-    (b"pk\x03\x04", PICKLE),
-    (b"pk\x05\x06", PICKLE),
+    (b"pk\x05\x06", "is an empty zip file; download it again"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the model itself; fetch it with: git lfs pull"),
     (b"<!doctype", "is a web page, not a model; download it again"),
     (b"<html", "is a web page, not a model; download it again"),
@@ -56,7 +61,7 @@ class Identity:
 
 
 def identify(path: Path) -> Identity:
-    """Read and check the header of a safetensors file.  Raises ModelError, whose text goes on after the file's name.
+    """Read and check what a file says of its tensors.  Raises ModelError, whose text goes on after the file's name.
 
     The file is opened once and everything is asked of that handle, so it cannot be exchanged between check and reading.
     """
@@ -65,6 +70,10 @@ def identify(path: Path) -> Identity:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelError(NOT_REGULAR)
+            if file.read(len(ZIP)) == ZIP:
+                tensors = describe_torch_zip(file).tensors
+                return Identity(family_of({name: one.shape for name, one in tensors.items()}), {}, len(tensors))
+            file.seek(0)
             header, data_size = _read_header(file, status.st_size, path.suffix.lower())
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}") from None
@@ -74,6 +83,17 @@ def identify(path: Path) -> Identity:
     shapes = _check_tensors(header, data_size)
     kept = {key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE}
     return Identity(family_of(shapes), kept, len(shapes))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """All texts in a safetensors file's header, long ones too; none for a file of another kind, or a damaged one."""
+    try:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            header, _ = _read_header(file, os.fstat(file.fileno()).st_size, path.suffix.lower())
+    except (OSError, ModelError):
+        return {}
+    metadata = header.get("__metadata__", {})
+    return {key: value for key, value in metadata.items() if isinstance(value, str)} if isinstance(metadata, dict) else {}
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# Where models go that were thrown away; in each root.
+TRASH = ".trash"
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
@@ -111,7 +113,8 @@ class _Walk:
             if entry.is_symlink():
                 links.append(path)
             elif entry.is_dir(follow_symlinks=False):
-                folders.append(path)
+                if entry.name != TRASH:
+                    folders.append(path)
             else:
                 self._take(root, path)
 

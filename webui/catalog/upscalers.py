@@ -6,6 +6,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 
@@ -110,13 +111,17 @@ class Upscalers:
         return None
 
 
-def list_upscalers(models: Path, identify: Callable[[ModelFile], object]) -> Upscalers:
-    """Look into the folders below `models`.  identify: raises ModelError for a safetensors file that cannot be used."""
+def list_upscalers(models: Path, identify: Callable[[ModelFile], object], *, shipped: Path | None = None) -> Upscalers:
+    """Look into the folders below `models`, then below what ships with the program.
+
+    identify: raises ModelError for a safetensors file that cannot be used.
+    """
     broken: list[Broken] = []
     found: list[Upscaler] = []
     taken = set(OWN_UPSCALERS)
-    for folder in UPSCALER_FOLDERS:
-        for file in _usable(models / folder, UPSCALER_SUFFIXES, identify, broken):
+    roots = dict.fromkeys((models, shipped or models))
+    for root, folder in product(roots, UPSCALER_FOLDERS):
+        for file in _usable(root / folder, UPSCALER_SUFFIXES, identify, broken):
             name = _NAMES.get(file.stem.lower(), file.stem)
             if name in taken:
                 name = f"{folder}/{file.name}"

@@ -4,7 +4,7 @@ WebuiError
 ├── InvalidRequest       the caller asked for something that cannot be (HTTP 400)
 │   └── UnknownName      a name that no model, sampler, schedule, ... has; offers the nearest (HTTP 400)
 ├── NotFound             the thing asked for is not there (HTTP 404)
-├── QueueFull            too many jobs are waiting (HTTP 503)
+├── QueueFull            too many jobs are waiting (HTTP 429)
 ├── Closing              the program is ending; what was queued goes on at the next start (HTTP 503)
 ├── ModelError           a model file cannot be used, with the reason
 ├── OutOfMemory          the picture does not fit, even after halving and tiling

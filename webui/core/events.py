@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
-from webui.core.extras import JobRequest
+from webui.core.extras import PictureRequest
 from webui.core.result import GenerationResult, Picture
 
 
@@ -85,7 +85,7 @@ class Drawn:
 
     index: int
     image: Image
-    request: JobRequest
+    request: PictureRequest
     used: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -50,11 +50,6 @@ class Curve:
 
     points: tuple[tuple[float, float], ...]
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is the same in all steps."""
-        return len({weight for _, weight in self.points}) == 1
-
     def at(self, fraction: float) -> float:
         """The weight when this part of the steps, 0 to 1, is done."""
         later = bisect_right(self.points, fraction, key=lambda point: point[0])

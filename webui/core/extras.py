@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from webui.core.errors import InvalidRequest
 from webui.core.infotext import compose
+from webui.core.model_jobs import DownloadRequest, MergeRequest
 from webui.core.parameters import parameter
 from webui.core.request import GenerationRequest, invalid
 from webui.core.request_parts.base import RequestPart, check_picture_hashes
@@ -173,7 +174,8 @@ class ExtrasRequest(RequestPart):
         return bool(self.resize_mode == RESIZE_MODES[0] and 0 < self.max_side < max(picture.width, picture.height) * self.scale)
 
 
-JobRequest = GenerationRequest | ExtrasRequest
+PictureRequest = GenerationRequest | ExtrasRequest
+JobRequest = PictureRequest | MergeRequest | DownloadRequest
 
 
 def read_extras(values: dict[str, Any]) -> ExtrasRequest:
@@ -193,6 +195,8 @@ def _with_longer_side(width: int, height: int, side: int) -> tuple[int, int]:
 
 def as_drawing(request: JobRequest) -> GenerationRequest:
     """The request of a picture that was drawn.  Raises InvalidRequest for one that was worked on in Extras."""
+    if isinstance(request, MergeRequest | DownloadRequest):
+        raise InvalidRequest("This job makes a model file, and no picture.")
     if isinstance(request, ExtrasRequest):
         raise InvalidRequest("This picture was worked on in Extras, so it cannot be drawn again. Choose the one it was made of.")
     return request

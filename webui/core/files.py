@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from webui.core.errors import InvalidRequest
+
+SPARE_BYTES = 128 * 1024 * 1024
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -20,3 +27,41 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def publish(temporary: Path, path: Path) -> bool:
+    """Give a whole file its final name, in one step; False when the name is taken. The temporary name may be left."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links: reserve the name, then put the file in its place.
+        try:
+            path.open("xb").close()
+        except FileExistsError:
+            return False
+        try:
+            temporary.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    return True
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raises InvalidRequest when a file of so many bytes does not fit into a folder's disk, with some room to spare."""
+    free = shutil.disk_usage(folder).free
+    if size + SPARE_BYTES > free:
+        raise InvalidRequest(
+            f"The file needs {size / 1e9:.2f} GB, and {folder.name}/ has {free / 1e9:.2f} GB free. Make room on that disk."
+        )
+
+
+def sweep(folder: Path, pattern: str, *, seconds: float) -> None:
+    """Remove unfinished files of that pattern that nobody has written to for so long: what a crash has left."""
+    oldest = time.time() - seconds
+    for path in folder.glob(pattern):
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

@@ -148,6 +148,16 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return image
 
 
+def small_webp(data: bytes, side: int = 320) -> bytes:
+    """A picture's file as one whose longer side is at most `side` pixels, with its transparency.  Raises InvalidRequest."""
+    image = decode_image(data)
+    image = image.convert("RGBA" if "A" in image.mode or "transparency" in image.info else "RGB")
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
 def decode_base64_image(text: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture in a base64 text, with or without "data:image/...;base64," before it.
 

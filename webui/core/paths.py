@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = Path(__file__).resolve().parents[2]
+# Checkpoints of the demo family beside the demo itself; what the user has goes before them.
+DEMO_VARIANTS = ("demo-depth.safetensors",)
 
 
 @dataclass(frozen=True)
 class Paths:
     """The folders of one running program. Model folders are lists: the standard one first, then those given by flags.
 
-    demo: the checkpoint that ships with the program, found even when the data folder is elsewhere.
+    demo: the checkpoint that ships with the program, found even when the data folder is elsewhere.   shipped: the folder of A1111's
+    folders in which all lies that ships, None for nothing but the demo.
     """
 
     data: Path
@@ -27,11 +30,25 @@ class Paths:
     hypernetworks: tuple[Path, ...] = ()
     depth_models: tuple[Path, ...] = ()
     controls: tuple[Path, ...] = ()
+    shipped: Path | None = None
+
+    @property
+    def demo_family(self) -> tuple[Path, ...]:
+        """The checkpoints that ship with the program, the demo first."""
+        return (self.demo, *(self.demo.with_name(name) for name in DEMO_VARIANTS))
 
     @property
     def models(self) -> Path:
         """What A1111 keeps a folder a kind in: ESRGAN, GFPGAN, ..."""
         return self.data / "models"
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """Every folder in which models are looked for."""
+        return (
+            self.models, *self.checkpoints, *self.vaes, *self.loras, *self.embeddings, *self.hypernetworks, *self.depth_models,
+            *self.controls, *self.preview_decoders,
+        )  # fmt: skip
 
     @property
     def converted(self) -> Path:
@@ -85,7 +102,8 @@ def standard_paths(
 ) -> Paths:
     """A1111's folder names under the data folder, and extra folders after the standard ones."""
     models = data / "models"
-    demo = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
+    shipped = PROGRAM / "models"
+    demo = shipped / "Stable-diffusion" / "demo.safetensors"
     return Paths(
         data=data,
         demo=demo,
@@ -97,6 +115,9 @@ def standard_paths(
         preview_decoders=(models / "VAE-approx", models / "VAE-taesd"),
         extensions=data / "extensions",
         hypernetworks=(models / "hypernetworks", *hypernetwork_dirs),
-        depth_models=(models / "Depth",),
-        controls=(models / "ControlNet", data / "extensions" / "sd-webui-controlnet" / "models"),
+        depth_models=tuple(dict.fromkeys((models / "Depth", shipped / "Depth"))),
+        controls=tuple(
+            dict.fromkeys((models / "ControlNet", data / "extensions" / "sd-webui-controlnet" / "models", shipped / "ControlNet"))
+        ),
+        shipped=shipped,
     )

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from webui.core.events import EngineEvent
 from webui.core.extra_networks import NetworkTag, take_networks
 from webui.core.extras import ExtrasRequest
+from webui.core.model_jobs import MergeRequest
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
 from webui.core.scripts import Script
@@ -97,7 +98,28 @@ class ExtrasWork:
     faces: FaceFiles | None = None
 
 
-AnyWork = Work | ExtrasWork
+@dataclass(frozen=True)
+class MergeSource:
+    """A checkpoint that takes part in a merge.  title: as the catalog names it.   sha256, legacy_hash: as far as they are known."""
+
+    path: Path
+    title: str
+    sha256: str | None = None
+    legacy_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class MergeWork:
+    """A job that writes a checkpoint.  models: A, B and C, None for those that take no part.   target: the file to be."""
+
+    job_id: str
+    request: MergeRequest
+    models: tuple[MergeSource, MergeSource | None, MergeSource | None]
+    vae: Path | None
+    target: Path
+
+
+AnyWork = Work | ExtrasWork | MergeWork
 
 
 @dataclass(frozen=True)
@@ -110,6 +132,16 @@ class MemoryUse:
     device_free: int | None = None
     device_used: int | None = None
     device_total: int | None = None
+
+
+@dataclass(frozen=True)
+class EmbeddingFacts:
+    """What a textual inversion's file says.  vectors: how many tokens it stands for.   width: of all text encoders together."""
+
+    vectors: int
+    width: int
+    step: int | None = None
+    checkpoint: str | None = None
 
 
 class Engine(Protocol):
@@ -144,15 +176,36 @@ class Engine(Protocol):
         """What a preprocessor makes of a picture.  module: its name or label.  Raises WebuiError, for a missing file naming it."""
         ...
 
-    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+    def depth_of(self, picture: Image, request: GenerationRequest, checkpoint: Path, model: Path | None) -> Image:
         """A picture's depth, mode "L" and of its size, white is near: by the model inside the checkpoint, else by the one at `model`.
 
-        Raises WebuiError, where there is none saying what to put where.
+        request: says how it is read (inverted, near, far).   Raises WebuiError, where there is none saying what to put where.
         """
         ...
 
     def memory(self) -> MemoryUse:
         """Memory of machine and device now."""
+        ...
+
+    def unload(self) -> None:
+        """Let go of all models that no job uses just now."""
+        ...
+
+    def preload(self, checkpoint: Path, vae: Path | None) -> None:
+        """Bring a checkpoint into memory, so that the next job need not.  Raises ModelError."""
+        ...
+
+    def token_vectors(self, text: str, checkpoint: Path) -> Mapping[str, Any]:
+        """What the text encoders of a checkpoint begin with: a float32 array (tokens, width) for each, by its name in a file of
+        textual inversion ("emb_params"; "clip_l" and "clip_g" for two).  Raises ModelError."""
+        ...
+
+    def embedding_facts(self, path: Path) -> EmbeddingFacts:
+        """What a textual inversion's file says.  Raises ModelError."""
+        ...
+
+    def caption(self, picture: Image, folder: Path) -> str:
+        """A picture in words, by the captioner in that folder.  Raises ModelError."""
         ...
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.core.extras import JobRequest
+from webui.core.extras import JobRequest, PictureRequest
 
 NOT_SHOWN = 1_000_000
 
@@ -23,7 +23,7 @@ class Picture:
     job_id: str
     index: int
     path: Path
-    request: JobRequest
+    request: PictureRequest
     infotext: str
     saved: bool
 

@@ -9,6 +9,7 @@ pictures that are there already. So a script may depend on nothing but its reque
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -169,8 +170,23 @@ class Desk(Protocol):
         """Names of all stored styles."""
         ...
 
+    def upscalers(self) -> tuple[str, ...]:
+        """Names of all upscalers of pictures, "None" first."""
+        ...
 
-class Script(Generic[A]):
+    def find_upscaler(self, name: str) -> str:
+        """The name as it is listed.  Raises UnknownName."""
+        ...
+
+    def enlarge(self, image: Image, upscaler: str, width: int, height: int) -> Image:
+        """The picture at this size, by a listed upscaler; itself with "None".
+
+        For a running script alone.  Raises DrawingEnded when the job is ended meanwhile, DrawFailed when it cannot be done.
+        """
+        ...
+
+
+class Script(ABC, Generic[A]):
     """One script. It keeps nothing between its runs; several jobs may run it at once.
 
     title: its name.   arguments: what it asks.   positions: names of the arguments in the order in which A1111's API sends them,
@@ -184,13 +200,13 @@ class Script(Generic[A]):
     needs_picture: bool = False
     file_argument: str = ""
 
+    @abstractmethod
     def plan(self, request: GenerationRequest, arguments: A, desk: Desk) -> Plan:
         """What a run will be.  Raises InvalidRequest when it cannot be done; then the job is refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, request: GenerationRequest, arguments: A, desk: Desk) -> Steps:
         """Make the pictures."""
-        raise NotImplementedError
 
     def choices(self, name: str, values: Mapping[str, Any], desk: Desk) -> tuple[str, ...] | None:
         """What an argument may be where that is found at run time; None: as declared.

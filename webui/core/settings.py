@@ -273,6 +273,19 @@ class Settings(BaseModel):
     add_model_name_to_info: bool = parameter(True, title="Write the model's name", help="Into the infotext.", section="Infotext")
     add_model_hash_to_info: bool = parameter(True, title="Write the model's hash", help="Into the infotext.", section="Infotext")
     add_version_to_infotext: bool = parameter(True, title="Write the program's version", help="Into the infotext.", section="Infotext")
+    model_download_enable: bool = parameter(
+        False, title="Download models", help="Let jobs fetch model files from the hosts below.", section="Limits"
+    )
+    model_download_hosts: str = parameter(
+        "huggingface.co, civitai.com, github.com", title="Hosts of models", max_length=2000, section="Limits",
+        help="From which models may be fetched, and from all hosts below them; what they redirect to is fetched too. *: any.",
+    )  # fmt: skip
+    model_download_hub: str = parameter(
+        "https://huggingface.co", title="Hub of models", help="Where owner/name/file is looked for.", max_length=500, section="Limits"
+    )
+    model_download_limit_gb: Number = parameter(
+        50.0, title="Largest download", help="Gigabytes.", minimum=0.0, maximum=10_000.0, step=1.0, section="Limits"
+    )
     live_previews_enable: bool = parameter(
         True, title="Show live previews", help="While a picture is being drawn.", section="Live previews"
     )
@@ -283,6 +296,31 @@ class Settings(BaseModel):
         "Approx cheap", title="Preview method", choices=("Full", "Approx cheap", "TAESD"), section="Live previews",
         help="Full decodes with the VAE; TAESD needs its weights in models/VAE-approx.",
     )  # fmt: skip
+
+    max_job_cost: Number = parameter(
+        0.0, title="Largest job", help="Megapixels × steps × pictures that one job may cost; 0: any. 512x512 in 20 steps costs 5.2.",
+        minimum=0.0, maximum=1e9, step=1.0, section="Limits",
+    )  # fmt: skip
+    max_jobs_of_client: int = parameter(
+        0, title="Jobs of a client", help="How many of one client of the API may wait or run at once; 0: any.",
+        minimum=0, maximum=100_000, step=1, section="Limits",
+    )  # fmt: skip
+    api_enable_requests: bool = parameter(
+        False, title="Fetch pictures from URLs", help="Let clients of the API name pictures by http:// and https:// URLs.", section="Limits"
+    )
+    api_forbid_local_requests: bool = parameter(
+        True, title="Forbid local URLs", help="Never fetch from this machine or its own network.", section="Limits"
+    )
+    api_useragent: str = parameter(
+        "", title="User agent", help="What is sent as User-Agent when a picture is fetched.", max_length=200, section="Limits"
+    )
+
+    @field_validator("api_useragent")
+    @classmethod
+    def _one_header_line(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidRequest(f"api_useragent: got {value[:40]!r}; a header is one line of ASCII letters.")
+        return value
 
     @field_validator("directories_filename_pattern", "samples_filename_pattern")
     @classmethod

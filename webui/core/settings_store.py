@@ -35,6 +35,11 @@ class SettingsStore:
         """The settings now; frozen, so it may be kept."""
         return self._current
 
+    @property
+    def locked(self) -> frozenset[str]:
+        """Names of settings that the command line has given; a change of them lasts until the next start."""
+        return frozenset(self._command_line)
+
     def change(self, changes: Mapping[str, Any]) -> Settings:
         """Validate all changes, then apply and store all of them.  Raises InvalidRequest with none applied."""
         with self._lock:

@@ -70,11 +70,6 @@ def extract_styles(prompt: str, negative_prompt: str, styles: Iterable[Style]) -
     return tuple(reversed(names)), prompt, negative_prompt
 
 
-def divider(path: Path) -> str:
-    """The line that A1111 lists before the styles of a file when there are several files."""
-    return f" {path.stem.upper()} ".center(40, "-")
-
-
 class StyleStore:
     """The styles of several files, read again when a file changes. For any thread.
 

@@ -93,7 +93,7 @@ class DepthEstimators:
     def _is_inside(self, checkpoint: Path) -> bool:
         if self._loaded and self._loaded[0] == file_version(checkpoint):
             return True
-        return checkpoint.suffix == ".safetensors" and has_midas(TensorFile(checkpoint))
+        return has_midas(TensorFile(checkpoint))
 
     def _kept(self, path: Path, load: Callable[[], DPTForDepthEstimation]) -> DPTForDepthEstimation:
         version = file_version(path)

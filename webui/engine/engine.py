@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from PIL.Image import Image
 from webui.core.errors import WebuiError
 from webui.core.events import TERMINAL, Annotated, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import AnnotationOptions, AnyWork, ExtrasWork, MemoryUse, Work
+from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, ExtrasWork, MemoryUse, MergeWork, Work
 from webui.core.request import GenerationRequest
+from webui.engine.adapters.embeddings import read_embedding
 from webui.engine.annotators import Annotators
+from webui.engine.captions import caption
 from webui.engine.conditioning import Coding
 from webui.engine.control_pictures import ControlPicture, control_pictures
 from webui.engine.controls import ControlPictures
@@ -28,14 +30,15 @@ from webui.engine.depth import DepthEstimators
 from webui.engine.device import choose_device, device_name, memory_use
 from webui.engine.device_loop import MAX_ROWS, DeviceLoop, Run
 from webui.engine.extra_channels import depth_picture
-from webui.engine.extras_runner import ExtrasRunner
+from webui.engine.extras_runner import ExtrasRunner, SideRunner
 from webui.engine.generate import Story, Tools, generate
 from webui.engine.image_models import ImageModels
-from webui.engine.pipeline_manager import Pipeline, PipelineManager
+from webui.engine.merging import merge
+from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
 from webui.engine.preview import TAESD, TAESD_XL, Previews, load_taesd
 from webui.engine.prompt_cache import PromptCache
 from webui.engine.prompts import count_prompt_tokens
-from webui.engine.tokenizer import build_tokenizer
+from webui.engine.tokenizer import build_tokenizer, token_ids
 from webui.engine.warmup import EngineOptions
 
 RAM_SHARE = 0.5
@@ -60,6 +63,7 @@ class LocalEngine:
         self._annotators = Annotators(paths.preprocessors, self._device.torch)
         self._images = ImageModels(self._device, paths.converted)
         self._extras = ExtrasRunner(self._images)
+        self._merges = SideRunner(merge)
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
 
@@ -70,6 +74,8 @@ class LocalEngine:
 
     def run(self, work: AnyWork) -> Iterator[EngineEvent]:
         """Do one job; closing the iterator cancels it."""
+        if isinstance(work, MergeWork):
+            return self._merges.run(work)
         return self._extras.run(work) if isinstance(work, ExtrasWork) else self._draw(work)
 
     def _draw(self, work: Work) -> Iterator[EngineEvent]:
@@ -103,12 +109,14 @@ class LocalEngine:
     def cancel(self, job_id: str) -> None:
         """End a job within one step, or one tile."""
         self._extras.cancel(job_id)
+        self._merges.cancel(job_id)
         if run := self._runs.get(job_id):
             run.cancelled.set()
             self.loop.nudge()
 
     def skip(self, job_id: str) -> None:
-        """End the batch a job is drawing."""
+        """End the batch a job is drawing, or leave out the picture that an Extras job is at."""
+        self._extras.skip(job_id)
         if run := self._runs.get(job_id):
             run.skipped.set()
 
@@ -125,9 +133,39 @@ class LocalEngine:
         """What a preprocessor makes of a picture."""
         return self._annotators.annotate(module, picture, options)
 
-    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+    def depth_of(self, picture: Image, request: GenerationRequest, checkpoint: Path, model: Path | None) -> Image:
         """A picture's depth, as a picture."""
-        return depth_picture(GenerationRequest(), self._depth.estimate(picture, model, checkpoint)).resize(picture.size)
+        return depth_picture(request, self._depth.estimate(picture, model, checkpoint)).resize(picture.size)
+
+    def unload(self) -> None:
+        """Let go of all models that no job uses just now."""
+        self.pipelines.clear()
+        self._annotators.clear()
+        self._images.clear()
+        self._prompts.clear()
+        self._depth.clear()
+
+    def preload(self, checkpoint: Path, vae: Path | None) -> None:
+        """Bring a checkpoint into memory."""
+        with self.pipelines.lease(PipelineSpec(checkpoint, vae)):
+            pass
+
+    def token_vectors(self, text: str, checkpoint: Path) -> Mapping[str, np.ndarray]:
+        """The rows of the text encoders' tables of tokens for this text."""
+        with self.pipelines.lease(PipelineSpec(checkpoint)) as pipeline:
+            tables = [encoder.get_input_embeddings().weight for encoder in pipeline.text_encoders]
+            tokens = token_ids(self._tokenizer, [text])[0]
+            rows = [table.detach()[tokens].float().cpu().numpy() for table in tables]
+        return dict(zip(("emb_params",) if len(rows) == 1 else ("clip_l", "clip_g"), rows, strict=True))
+
+    def embedding_facts(self, path: Path) -> EmbeddingFacts:
+        """What a textual inversion's file says."""
+        read = read_embedding(path)
+        return EmbeddingFacts(len(read.vectors), read.width, read.step, read.checkpoint)
+
+    def caption(self, picture: Image, folder: Path) -> str:
+        """A picture in words."""
+        return caption(picture, folder, self._device.torch)
 
     def memory(self) -> MemoryUse:
         """Memory of machine and device."""
@@ -136,6 +174,7 @@ class LocalEngine:
     def close(self) -> None:
         """Stop the loop and let all models go."""
         self._extras.close()
+        self._merges.close()
         self.loop.close()
         self.pipelines.clear()
         self._annotators.clear()

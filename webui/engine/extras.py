@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 
 from PIL import Image
 
@@ -19,8 +21,16 @@ from webui.engine.upscale import Enlarging, tiling_of, upscaling
 LANCZOS = Upscaler("Lanczos")
 
 
-def postprocess(work: ExtrasWork, models: ImageModels, cancelled: Callable[[], bool]) -> Iterator[EngineEvent]:
-    """Do a job's pictures, leaving out those already done; ends with Finished or Cancelled.  cancelled: asked between tiles."""
+@dataclass(frozen=True)
+class Orders:
+    """What somebody wants of a running job; looked at between tiles.  skipped: the picture at work is left out."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    skipped: threading.Event = field(default_factory=threading.Event)
+
+
+def postprocess(work: ExtrasWork, models: ImageModels, orders: Orders) -> Iterator[EngineEvent]:
+    """Do a job's pictures, leaving out those already done; ends with Finished or Cancelled."""
     request = work.request
     if first := next(iter((*request.upscalers, *request.face_restorers)), None):
         yield ModelLoading(first)
@@ -30,17 +40,22 @@ def postprocess(work: ExtrasWork, models: ImageModels, cancelled: Callable[[], b
             continue
         picture = _Picture(work, models, index)
         steps = picture.make()
-        while True:
-            if cancelled():
+        result: Image.Image | None = None
+        orders.skipped.clear()
+        while not orders.skipped.is_set():
+            if orders.cancelled.is_set():
                 yield Cancelled()
                 return
             try:
                 yield clock.progress(index, next(steps))
             except StopIteration as end:
-                result: Image.Image = end.value
+                result = end.value
                 break
         yield from map(Remark, picture.remarks)
-        yield Drawn(index, result, request.of_image(index))
+        if result:
+            yield Drawn(index, result, request.of_image(index))
+        else:
+            yield Remark(f"{request.pictures[index].name or f'Picture {index + 1}'} was skipped.")
     yield Finished()
 
 

@@ -1,18 +1,19 @@
-"""Runs the jobs of the Extras tab beside the device loop, one at a time; the loop goes on drawing meanwhile."""
+"""Runs jobs that need no UNet beside the device loop, one of a kind at a time; the loop goes on drawing meanwhile."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 import torch
 
 from webui.core.errors import OutOfMemory, WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed
-from webui.core.ports import ExtrasWork
+from webui.core.ports import ExtrasWork, MergeWork
 from webui.engine.device import is_out_of_memory
-from webui.engine.extras import postprocess
+from webui.engine.extras import Orders, postprocess
 from webui.engine.image_models import ImageModels
 
 log = logging.getLogger(__name__)
@@ -20,51 +21,60 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
-class ExtrasRunner:
-    """Each job is done in the thread that iterates it."""
+W = TypeVar("W", bound=ExtrasWork | MergeWork)
 
-    def __init__(self, models: ImageModels) -> None:
-        self._models = models
+
+class SideRunner(Generic[W]):
+    """Each job is done in the thread that iterates it.  begin: a job's events."""
+
+    def __init__(self, begin: Callable[[W, Orders], Iterator[EngineEvent]]) -> None:
+        self._begin = begin
         self._one_at_a_time = threading.Lock()
         self._lock = threading.Lock()
-        self._stops: dict[str, threading.Event] = {}
+        self._orders: dict[str, Orders] = {}
         self._closed = False
 
-    def run(self, work: ExtrasWork) -> Iterator[EngineEvent]:
+    def run(self, work: W) -> Iterator[EngineEvent]:
         """Do one job; closing the iterator ends it."""
-        stop = threading.Event()
+        orders = Orders()
         with self._lock:
-            self._stops[work.job_id] = stop
+            self._orders[work.job_id] = orders
             if self._closed:
-                stop.set()
+                orders.cancelled.set()
         try:
             while not self._one_at_a_time.acquire(timeout=SECONDS_BETWEEN_LOOKS):
-                if stop.is_set():
+                if orders.cancelled.is_set():
                     yield Cancelled()
                     return
             try:
-                yield from self._do(work, stop)
+                yield from self._do(work, orders)
             finally:
                 self._one_at_a_time.release()
         finally:
             with self._lock:
-                self._stops.pop(work.job_id, None)
+                self._orders.pop(work.job_id, None)
 
     def cancel(self, job_id: str) -> None:
-        """End a job within one tile. Unknown ones are ignored."""
+        """End a job within one tile, or one tensor. Unknown ones are ignored."""
         with self._lock:
-            if stop := self._stops.get(job_id):
-                stop.set()
+            if orders := self._orders.get(job_id):
+                orders.cancelled.set()
+
+    def skip(self, job_id: str) -> None:
+        """Leave out the picture that a job is at, within one tile. Unknown ones are ignored."""
+        with self._lock:
+            if orders := self._orders.get(job_id):
+                orders.skipped.set()
 
     def close(self) -> None:
         """End all jobs, and let none begin."""
         with self._lock:
             self._closed = True
-            for stop in self._stops.values():
-                stop.set()
+            for orders in self._orders.values():
+                orders.cancelled.set()
 
-    def _do(self, work: ExtrasWork, stop: threading.Event) -> Iterator[EngineEvent]:
-        events = postprocess(work, self._models, stop.is_set)
+    def _do(self, work: W, orders: Orders) -> Iterator[EngineEvent]:
+        events = self._begin(work, orders)
         try:
             while True:
                 with torch.inference_mode():
@@ -81,3 +91,10 @@ class ExtrasRunner:
                 return
             log.exception("Job %s failed", work.job_id)
             yield Failed(f"Internal error: {type(error).__name__}: {error}", type(error).__name__)
+
+
+class ExtrasRunner(SideRunner[ExtrasWork]):
+    """Runs the jobs of the Extras tab."""
+
+    def __init__(self, models: ImageModels) -> None:
+        super().__init__(lambda work, orders: postprocess(work, models, orders))

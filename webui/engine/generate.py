@@ -78,6 +78,7 @@ class _Batches:
         self._inputs = Inputs(work.pictures, work.settings, tools.estimate_depth, self._pictures.before_drawing_over)
         self._prompts = self._reader(tools.pipeline)
         self._second: tuple[Pipeline, PromptReader] | None = None
+        self._refiner_readers: list[PromptReader] = []
         self._clock = Clock(request.batch_count, [request.steps, *([request.second_pass.steps] if request.enable_hr else [])])
 
     def draw(self, batch: int, indices: list[int]) -> Story:
@@ -101,6 +102,7 @@ class _Batches:
                     hires_pairs(one, one.second_pass, title) | pair | run.used(place)
                     for place, (one, pair) in enumerate(zip(alone, pairs, strict=True))
                 ]
+        yield from self._remarks((), *self._refiner_readers)
         if latents is None:
             return
         pipeline.bring(pipeline.vae)
@@ -129,17 +131,16 @@ class _Batches:
     ) -> Generator[UNetCall | EngineEvent, Answer, Pass | None]:
         """From the first pass's latents (B, C, h, w), made larger; None when the batch is skipped meanwhile."""
         request, settings = self._work.request, self._work.settings
-        self._bring_vae(self._tools.pipeline)
-        if pipeline is not self._tools.pipeline:
-            self._bring_vae(pipeline)
         enlarge = partial(self._pictures.enlarging, request.hr_upscaler)
         try:
-            larger = yield from upscaled(latents, request, self._tools.pipeline, enlarge, pipeline)
+            larger = yield from upscaled(latents, request, self._tools.pipeline, enlarge, pipeline, self._bring_vae)
         except SkipBatch:
             return None
         second = [one.second_pass for one in alone]
         noise = draw_noise(second, settings, pipeline, (larger.shape[2], larger.shape[3]))
         depth = given_depth(self._work.request, self._inputs)
+        if extra_channels_of(pipeline):
+            self._bring_vae(pipeline)
         start = start_from_noise(second[0], pipeline, noise.first, self._inputs, depth, larger)
         refiner = self._refiner(reader.calls)
         controls = self._controls(second, pipeline, larger, is_second=True)
@@ -172,7 +173,9 @@ class _Batches:
 
         def begin() -> tuple[Pipeline, PromptReader]:
             pipeline = self._tools.pipeline.beside(PipelineSpec(other.checkpoint, other.vae))
-            return pipeline, self._reader(pipeline, hires_calls)
+            reader = self._reader(pipeline, hires_calls)
+            self._refiner_readers.append(reader)
+            return pipeline, reader
 
         told = refiner_pairs(request, settings, other.title)
         return Refiner(begin, request.refiner_switch_at, settings.refiner_switch_by_sample_steps, told)
@@ -187,8 +190,9 @@ class _Batches:
         pipeline.bring(pipeline.vae)
         pipeline.adapt(pipeline.vae, Adaptation((), self._work.settings.tiling))
 
-    def _remarks(self, texts: Sequence[str], prompts: PromptReader) -> Generator[EngineEvent, Answer, None]:
-        new = [text for text in dict.fromkeys((*texts, *prompts.new_remarks())) if text not in self._told]
+    def _remarks(self, texts: Sequence[str], *prompts: PromptReader) -> Generator[EngineEvent, Answer, None]:
+        told = (text for reader in prompts for text in reader.new_remarks())
+        new = [text for text in dict.fromkeys((*texts, *told)) if text not in self._told]
         self._told.update(new)
         yield from map(Remark, new)
 

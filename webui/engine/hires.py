@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from webui.core.errors import InvalidRequest
 from webui.core.request import GenerationRequest
 from webui.engine.pipeline_manager import Pipeline
+from webui.engine.refiner import latents_are_alike
 from webui.engine.rows import Answer, UNetCall
 from webui.engine.upscale import Enlarging
 from webui.engine.vae import decode_picture, encode_picture
@@ -32,24 +34,37 @@ LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = MappingProxyType(
 
 
 def upscaled(
-    latents: torch.Tensor, request: GenerationRequest, pipeline: Pipeline, enlarge: Enlarge, second: Pipeline | None = None
+    latents: torch.Tensor,
+    request: GenerationRequest,
+    pipeline: Pipeline,
+    enlarge: Enlarge,
+    second: Pipeline,
+    bring_vae: Callable[[Pipeline], None],
 ) -> Generator[UNetCall, Answer, torch.Tensor]:
     """(B, C, h', w') of the first pass's latents (B, C, h, w).
 
     enlarge: with the upscaler that the request names. Between its tiles an empty UNetCall lets the other jobs go on.
-    second: what draws the second pass, where that is another model.
+    second: what draws the second pass.   bring_vae: makes a pipeline's VAE ready for use; one at a time.
+    Raises InvalidRequest when `second` cannot go on with enlarged latents.
     """
     target = request.hires_size
     size = (target.height // pipeline.downscale, target.width // pipeline.downscale)
     if request.hr_upscaler in LATENT_UPSCALERS:
+        if not latents_are_alike(pipeline, second):
+            raise InvalidRequest(
+                f"The hires checkpoint works on latents of another kind than the checkpoint's, so {request.hr_upscaler!r} cannot enlarge "
+                "them. Choose an upscaler of pictures, such as Lanczos, or two checkpoints of one family."
+            )
         mode, antialias = LATENT_UPSCALERS[request.hr_upscaler]
         larger = functional.interpolate(latents, size=size, mode=mode, antialias=antialias)
     else:
-        encoded = []
+        pictures = []
         for latent in latents:
-            picture = yield from in_turn(enlarge(decode_picture(pipeline.vae, latent), target.width, target.height))
-            encoded.append(encode_picture((second or pipeline).vae, picture))
-        larger = torch.cat(encoded)
+            bring_vae(pipeline)  # other jobs may have had the device since
+            decoded = decode_picture(pipeline.vae, latent)
+            pictures.append((yield from in_turn(enlarge(decoded, target.width, target.height))))
+        bring_vae(second)
+        larger = torch.cat([encode_picture(second.vae, picture) for picture in pictures])
     cut_x, cut_y = target.cut_x // pipeline.downscale, target.cut_y // pipeline.downscale
     return larger[:, :, cut_y // 2 : larger.shape[2] - (cut_y + 1) // 2, cut_x // 2 : larger.shape[3] - (cut_x + 1) // 2]
 

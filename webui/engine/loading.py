@@ -1,35 +1,49 @@
-"""Tensors from a safetensors file into a module: memory-mapped and assigned, never built at random and copied over."""
+"""Tensors from a model file into a module: memory-mapped and assigned, never built at random and copied over.
+
+What torch.save wrote is mapped too: its pickle is read as data (catalog/torch_pickle.py), never unpickled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.initialization import no_init_weights
 
+from webui.catalog.identify import ZIP
+from webui.catalog.torch_pickle import StoredTensor
+from webui.catalog.torch_zip import TorchModel, describe_torch_zip
 from webui.core.errors import ModelError
+
+_STORAGES: Mapping[str, str] = MappingProxyType({
+    "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16", "DoubleStorage": "float64",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+})  # fmt: skip
 
 
 class TensorFile:
-    """A model file: its metadata, the names and shapes of its tensors, and the tensors themselves, read when asked for."""
+    """A model file: its metadata, the names and shapes of its tensors, and the tensors themselves, read when asked for.
+
+    What kind of file it is, is told by its first bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file = safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path.name} cannot be read as a safetensors file ({error}). Fetch it again.") from None
-        self.metadata: Mapping[str, str] = self._file.metadata() or {}
-        self.names: frozenset[str] = frozenset(self._file.keys())
+        self._file = _open(path)
+        self.metadata: Mapping[str, str] = self._file.metadata
+        self.names: frozenset[str] = self._file.names
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         """Shape of one tensor.  Raises ModelError if the file has none of that name with so many dimensions."""
         self._check(name)
-        shape = tuple(self._file.get_slice(name).get_shape())
+        shape = self._file.shape(name)
         if len(shape) != dimensions:
             raise ModelError(f"{self.path.name}: {name!r} has shape {shape} where {dimensions} dimensions are needed.")
         return shape
@@ -37,12 +51,16 @@ class TensorFile:
     def dimensions(self, name: str) -> int:
         """How many dimensions one tensor has.  Raises ModelError if the file has none of that name."""
         self._check(name)
-        return len(self._file.get_slice(name).get_shape())
+        return len(self._file.shape(name))
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.  Raises ModelError if the file has none of that name."""
         self._check(name)
-        return self._file.get_tensor(name)
+        return self._file.tensor(name)
+
+    def release(self) -> None:
+        """Let go of what is mapped, as far as no tensor holds it; what is asked for afterwards is mapped anew."""
+        self._file.release()
 
     def count(self, template: str) -> int:
         """How many n from 0 on make `template.format(n)` the beginning of some tensor's name."""
@@ -54,6 +72,90 @@ class TensorFile:
     def _check(self, name: str) -> None:
         if name not in self.names:
             raise ModelError(f"{self.path.name} lacks the tensor {name!r}, so it is damaged or of another model family.")
+
+
+class _Tensors(Protocol):
+    """Named tensors in a file."""
+
+    metadata: Mapping[str, str]
+    names: frozenset[str]
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+    def tensor(self, name: str) -> torch.Tensor: ...
+    def release(self) -> None: ...
+
+
+class _Safetensors:
+    """Of a safetensors file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = safe_open(path, framework="pt")
+        self.metadata: Mapping[str, str] = self._file.metadata() or {}
+        self.names = frozenset(self._file.keys())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._file.get_slice(name).get_shape())
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._file.get_tensor(name)
+
+    def release(self) -> None:
+        self._file = safe_open(self._path, framework="pt")
+
+
+class _TorchZip:
+    """Of a file that torch.save wrote. The file is mapped when the first tensor is asked for."""
+
+    metadata: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, path: Path, described: TorchModel) -> None:
+        self._path = path
+        self._described = described
+        self._bytes: torch.UntypedStorage | None = None
+        self.names = frozenset(described.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._described.tensors[name].shape
+
+    def tensor(self, name: str) -> torch.Tensor:
+        one = self._described.tensors[name]
+        dtype = _dtype_of(one)
+        begin, size = self._described.places[one.storage.key]
+        if self._bytes is None:
+            self._bytes = torch.UntypedStorage.from_file(str(self._path), shared=False, nbytes=self._path.stat().st_size)
+        if one.storage.count * dtype.itemsize > size or begin + size > len(self._bytes):
+            raise ModelError(f"{self._path.name}: {name!r} is cut short. Download it again.")
+        if begin % dtype.itemsize:  # not as PyTorch writes; a tensor's numbers begin at a multiple of their size
+            numbers = torch.frombuffer(bytearray(self._bytes[begin : begin + size]), dtype=dtype)
+            return numbers.as_strided(one.shape, one.stride, one.offset)
+        empty = torch.empty(0, dtype=dtype)
+        return empty.set_(self._bytes, begin // dtype.itemsize + one.offset, one.shape, one.stride)  # type: ignore[call-overload]
+
+    def release(self) -> None:
+        self._bytes = None
+
+
+def _open(path: Path) -> _Tensors:
+    try:
+        with path.open("rb") as file:
+            if file.read(len(ZIP)) == ZIP:
+                return _TorchZip(path, describe_torch_zip(file))
+        return _Safetensors(path)
+    except ModelError as error:
+        raise ModelError(f"{path.name} {error}.") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path.name} cannot be read as a safetensors file ({error}). Fetch it again.") from None
+
+
+def _dtype_of(one: StoredTensor) -> torch.dtype:
+    name = one.dtype or _STORAGES.get(one.storage.kind, "")
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ModelError(
+            f"A tensor is stored as {one.dtype or one.storage.kind}, which is not known here. Convert the file to .safetensors."
+        )
+    return dtype
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Pipeline:
     text_encoders: in the order in which the family joins their vectors.
     vae_version, text_version: which weights these are, for what is derived from them.
     bring: to be called with a component before it is used, so that it is on the device.   adapt: thereafter, with what it is to
-    wear.   embedding: the one of a word and a file.   remark: what the user should know of a network on these modules.
+    wear.   embedding: the one of a word and a file.   bundled: those in a LoRA's file.
+    remark: what the user should know of a network on these modules.
     beside: another pipeline to work beside this one, pinned until this one's lease ends.
     bring_beside: as `bring`, for what works together with the UNet.   controls: the ControlNets by file.
     """
@@ -72,6 +73,7 @@ class Pipeline:
     bring: Callable[[nn.Module], None]
     adapt: Callable[[nn.Module, Adaptation], None]
     embedding: Callable[[str, Path], Embedding]
+    bundled: Callable[[Path], tuple[Embedding, ...]]
     remark: Callable[[NetworkUse], str | None]
     beside: Callable[[PipelineSpec], Pipeline]
     bring_beside: Callable[[nn.Module], None]
@@ -254,6 +256,7 @@ class PipelineManager:
             self._bring,
             adapt,
             self._networks.embedding,
+            self._networks.bundled,
             remark,
             beside,
             self._bring_beside,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TypedDict
@@ -94,7 +95,7 @@ class PromptReader:
 
     def _usable_embeddings(self) -> list[Embedding]:
         """Those that can be read and were made for this text encoder; the words of others stay text."""
-        usable = []
+        usable = self._bundled_embeddings()
         for file in self._embeddings:
             try:
                 embedding = self._pipeline.embedding(file.name, file.path)
@@ -106,6 +107,15 @@ class PromptReader:
             else:
                 self._remarks[f"The embedding {file.name!r} was made for another model family; drawn without it."] = False
         return usable
+
+    def _bundled_embeddings(self) -> list[Embedding]:
+        """Those that the prompts' LoRAs bring along. Of one word the user's own file counts, which comes later."""
+        bundled: list[Embedding] = []
+        for file in self._networks.values():
+            if file.kind == "lora":
+                with suppress(ModelError):  # said when the LoRA itself is applied
+                    bundled += self._pipeline.bundled(file.path)
+        return [embedding for embedding in bundled if embedding.fits(*self._pipeline.text_encoders)]
 
     def new_remarks(self) -> list[str]:
         """What the user should know of the prompts read so far and has not been told."""

@@ -91,9 +91,15 @@ def refiner_pairs(request: GenerationRequest, settings: Settings, title: str) ->
     return {key: value for key, value in pairs.items() if value is not None}
 
 
+def latents_are_alike(first: Pipeline, second: Pipeline) -> bool:
+    """Whether two models' latents mean the same: the families that scale them differently have different VAEs."""
+    kinds = [(one.latent_channels, one.downscale, one.scaling_factor) for one in (first, second)]
+    return kinds[0] == kinds[1]
+
+
 def check_successor(first: Pipeline, second: Pipeline) -> None:
     """Raises InvalidRequest when the second model cannot go on with the first one's latents."""
-    if first.latent_channels != second.latent_channels or first.downscale != second.downscale:
+    if not latents_are_alike(first, second):
         raise InvalidRequest("The refiner works on latents of another kind than the checkpoint's. Choose two that belong together.")
     if extra_channels_of(first) != extra_channels_of(second):
         raise InvalidRequest(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from webui.core.errors import InvalidRequest
 from webui.core.request import GenerationRequest
+from webui.core.request_parts.depth import NO_DEPTH
 from webui.core.request_parts.picture import MASK_MODES
 from webui.engine.colour_correction import with_colours_of
 from webui.engine.extra_channels import DEPTH, PICTURE, Given, extra_channels, extra_channels_of, fitted
@@ -17,11 +18,6 @@ from webui.engine.masking import Overlay, overlay_of
 from webui.engine.pipeline_manager import Pipeline
 from webui.engine.soft_inpainting import SoftInpainting, on_whole_picture, read_soft_inpainting, soft_pairs
 from webui.engine.starting_picture import ONLY_MASKED, Inputs, Part, given_depth, given_mask, read_picture
-
-NO_DEPTH = (
-    "This checkpoint draws without regard to depth. Choose a depth checkpoint (a UNet of 5 channels, as 512-depth-ema has), or put a "
-    "depth ControlNet into models/ControlNet."
-)
 
 
 @dataclass(frozen=True)

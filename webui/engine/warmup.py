@@ -6,7 +6,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from PIL.Image import Image
 from webui.core.errors import WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import AnnotationOptions, AnyWork, Engine, MemoryUse
+from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, Engine, MemoryUse
+from webui.core.request import GenerationRequest
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +103,30 @@ class WarmingEngine:
         """Wait for the engine, then do it."""
         return self._engine.result().annotate(module, picture, options)
 
-    def depth_of(self, picture: Image, checkpoint: Path, model: Path | None) -> Image:
+    def depth_of(self, picture: Image, request: GenerationRequest, checkpoint: Path, model: Path | None) -> Image:
         """Wait for the engine, then do it."""
-        return self._engine.result().depth_of(picture, checkpoint, model)
+        return self._engine.result().depth_of(picture, request, checkpoint, model)
+
+    def unload(self) -> None:
+        """Pass on; before the engine is there, nothing is loaded."""
+        if engine := self._ready():
+            engine.unload()
+
+    def preload(self, checkpoint: Path, vae: Path | None) -> None:
+        """Wait for the engine, then do it."""
+        self._engine.result().preload(checkpoint, vae)
+
+    def token_vectors(self, text: str, checkpoint: Path) -> Mapping[str, Any]:
+        """Wait for the engine, then read."""
+        return self._engine.result().token_vectors(text, checkpoint)
+
+    def embedding_facts(self, path: Path) -> EmbeddingFacts:
+        """Wait for the engine, then read."""
+        return self._engine.result().embedding_facts(path)
+
+    def caption(self, picture: Image, folder: Path) -> str:
+        """Wait for the engine, then describe."""
+        return self._engine.result().caption(picture, folder)
 
     def memory(self) -> MemoryUse:
         """The machine's memory; the device's too once the engine is there."""

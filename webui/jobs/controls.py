@@ -11,8 +11,12 @@ from webui.core.errors import InvalidRequest, NotFound, UnknownName
 from webui.core.preprocessors import NONE, find_preprocessor
 from webui.core.request import GenerationRequest
 from webui.core.request_parts.control import NO_MODEL, ControlUnit
+from webui.core.request_parts.depth import NO_DEPTH
 
 DEPTH_FAMILIES = frozenset({"sd1-depth", "sd2-depth"})
+READ_AS_IT_IS = (
+    "Near, far and inverting an estimate act with depth checkpoints; here a depth ControlNet reads the depth as its preprocessor makes it."
+)
 DEPTH_PREPROCESSOR, INVERT = "depth_midas", "invert"
 
 
@@ -36,24 +40,23 @@ def settle_controls(request: GenerationRequest, checkpoint: Checkpoint, catalog:
     return (request.changed(control_units=units) if units else request), tuple(remarks)
 
 
-def depth_by_control(request: GenerationRequest, checkpoint: Checkpoint, catalog: Catalog) -> GenerationRequest:
+def depth_by_control(request: GenerationRequest, checkpoint: Checkpoint, catalog: Catalog) -> tuple[GenerationRequest, tuple[str, ...]]:
     """A request that is to keep a depth, for a checkpoint that cannot see one: a depth ControlNet does it then.
 
     The map that was given is followed, else the preprocessor estimates one. Raises InvalidRequest where there is no such ControlNet.
     """
     family = checkpoint.identity.family
     if not request.use_depth or family in DEPTH_FAMILIES:
-        return request
+        return request, ()
     base = family.partition("-")[0]
     found = next((file for file in catalog.controls().files if "depth" in file.called.lower() and file.base in ("", base)), None)
     if found is None:
-        raise InvalidRequest(
-            f"The checkpoint {checkpoint.name!r} draws without regard to depth. Choose a depth checkpoint (a UNet of 5 channels, as "
-            "512-depth-ema has), or put a depth ControlNet that fits it into models/ControlNet."
-        )
+        raise InvalidRequest(NO_DEPTH)
     module = DEPTH_PREPROCESSOR if not request.depth_map else INVERT if request.depth_invert else NONE
     unit = ControlUnit(enabled=True, module=module, model=found.title, image=request.depth_map)
-    return request.changed(use_depth=False, control_units=(*request.control_units, unit))
+    is_read_otherwise = (request.depth_near, request.depth_far) != (1.0, 0.0) or (request.depth_invert and not request.depth_map)
+    remarks = (READ_AS_IT_IS,) if is_read_otherwise else ()
+    return request.changed(use_depth=False, control_units=(*request.control_units, unit)), remarks
 
 
 def find_controls(request: GenerationRequest, catalog: Catalog) -> dict[str, Path]:

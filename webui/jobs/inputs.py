@@ -16,6 +16,7 @@ from webui.core.errors import InvalidRequest, NotFound
 from webui.core.extras import ExtrasRequest, JobRequest
 from webui.core.files import write_atomically
 from webui.core.images import decode_image, encode_png
+from webui.core.model_jobs import ModelRequest
 
 SECONDS_KEPT = 24 * 3600
 _HASH = re.compile("[0-9a-f]{64}")
@@ -53,6 +54,8 @@ class InputPictures:
         """The files of a request's pictures.  Raises InvalidRequest for one that is not there (any more)."""
         if isinstance(request, ExtrasRequest):
             names = [picture.image for picture in request.pictures]
+        elif isinstance(request, ModelRequest):
+            names = []
         else:
             of_units = (name for _, unit in request.active_units for name in (unit.image, unit.mask))
             names = [name for name in (*request.init_images, request.mask, request.depth_map, *of_units) if name]

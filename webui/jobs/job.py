@@ -14,7 +14,8 @@ from typing import Literal, TypeVar
 
 from webui.core.errors import Closing
 from webui.core.events import TERMINAL, Cancelled, Finished, ImageReady, JobEvent, Preview, Progress, Remark
-from webui.core.extras import ExtrasRequest, JobRequest
+from webui.core.extras import JobRequest
+from webui.core.request import GenerationRequest
 from webui.core.result import NOT_SHOWN, GenerationResult, Picture
 from webui.core.settings import Settings
 
@@ -160,6 +161,7 @@ class Job:
 
     settings: as they were when it was submitted.   source: who asked ("ui", "api", ...).
     save: keep the pictures in outputs/.   created_at, started_at: seconds since the epoch.
+    cancel_wanted: somebody here has asked for its end.   skipped_batch: the batch that somebody here last wanted to end.
     """
 
     id: str
@@ -169,6 +171,8 @@ class Job:
     save: bool
     created_at: float
     started_at: float | None = None
+    cancel_wanted: bool = False
+    skipped_batch: int | None = None
     log: EventLog = field(default_factory=EventLog)
 
     @property
@@ -191,7 +195,8 @@ class Job:
     def expected(self) -> int:
         """How many pictures and grids the job gives if nothing stops it."""
         request = self.request
-        return request.images if isinstance(request, ExtrasRequest) else request.script_pictures or request.images
+        scripted = request.script_pictures if isinstance(request, GenerationRequest) else 0
+        return scripted or request.images
 
     @property
     def result(self) -> GenerationResult | None:

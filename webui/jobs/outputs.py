@@ -22,6 +22,7 @@ from webui import __version__
 from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.events import Drawn
 from webui.core.extras import ExtrasRequest
+from webui.core.files import publish as _publish
 from webui.core.images import INFOTEXT_KEY, encode_picture, encode_png
 from webui.core.infotext import write_infotext
 from webui.core.paths import Paths
@@ -298,26 +299,6 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _publish(temporary: Path, path: Path) -> bool:
-    """Give a whole file its final name, in one step; False when the name is taken."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # A file system without hard links: reserve the name, then put the file in its place.
-        try:
-            path.open("xb").close()
-        except FileExistsError:
-            return False
-        try:
-            temporary.replace(path)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from webui.catalog.catalog import Catalog
 from webui.core.errors import Closing, InvalidRequest, NotFound
-from webui.core.events import Cancelled, Failed, Finished, Queued, Remark
+from webui.core.events import Cancelled, Failed, Finished, Progress, Queued, Remark
 from webui.core.extras import JobRequest
 from webui.core.ports import Engine, Hooks
 from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
+from webui.core.web import Web
 from webui.jobs.database import Database
 from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job, JobState
@@ -42,6 +43,7 @@ class JobQueue:
     """Jobs in order. Every method may be called from any thread.
 
     workers: how many jobs are handed to the engine at once, for it to draw together.   limit: how many may wait.
+    web: what downloads may reach.
     A job is run by the process it was submitted to; when that dies, by any other with the same data folder.
     """
 
@@ -56,11 +58,12 @@ class JobQueue:
         *,
         workers: int = 8,
         limit: int = 1000,
+        web: Web | None = None,
     ) -> None:
         self.inputs = InputPictures(database.parent / "inputs")
-        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs, prompts)
+        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs, prompts, web or Web())
         self._outputs = outputs
-        self._limit = limit
+        self.limit = limit
         self._owners = Ownership(database.parent / "owners")
         self._database = Database(database)
         self._store = JobStore(self._database, self._owners.id)
@@ -107,7 +110,7 @@ class JobQueue:
             self._retire(name)
         job = Job(name, request, settings, source, save, created_at=time.time())
         with self._lock:  # so that no worker meets the row before the job that its readers hold
-            ahead = self._store.add(job, limit=self._limit)
+            ahead = self._store.add(job, limit=self.limit)
             job.log.append(Queued(ahead))
             for remark in remarks:
                 job.log.append(Remark(remark))
@@ -138,6 +141,7 @@ class JobQueue:
         """End a job: a queued one at once, a running one within a step. An ended one is left as it is.  Raises NotFound."""
         job = self.job(job_id)
         state = self._store.cancel(job_id)
+        job.cancel_wanted = state in ("queued", "running")
         with self._lock:
             run = self._runs.get(job_id)
         if run:
@@ -154,7 +158,9 @@ class JobQueue:
 
     def skip(self, job_id: str) -> None:
         """End only the batch being drawn; a job that is not running is left as it is.  Raises NotFound."""
-        self.job(job_id)
+        job = self.job(job_id)
+        progress = job.log.latest(Progress)
+        job.skipped_batch = progress.batch if progress else 0
         self._around.engine.skip(job_id)
 
     def move(self, job_id: str, position: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webui.catalog.catalog import Catalog, Checkpoint, ModelFile
 from webui.core.errors import WebuiError
@@ -21,10 +21,11 @@ from webui.core.events import (
     ImageReady,
     Remark,
 )
-from webui.core.extras import ExtrasRequest
-from webui.core.ports import Engine, ExtrasWork, Hooks, NetworkFile, OtherModel, Work
+from webui.core.extras import ExtrasRequest, as_drawing
+from webui.core.ports import AnyWork, Engine, ExtrasWork, Hooks, NetworkFile, OtherModel, Work
 from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
+from webui.core.web import Web
 from webui.jobs.controls import find_controls
 from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job
@@ -46,6 +47,7 @@ class Surroundings:
     hooks: Hooks
     inputs: InputPictures
     prompts: PromptPreparation
+    web: Web = field(default_factory=Web)
 
 
 class Run:
@@ -95,7 +97,12 @@ class Run:
         done = self._done()
         if len(done) == job.request.images:
             return Finished()
-        work = self._extras(job.request, done) if isinstance(job.request, ExtrasRequest) else self._drawing(job.request, done)
+        work = self._extras(job.request, done) if isinstance(job.request, ExtrasRequest) else self._drawing(as_drawing(job.request), done)
+        return self._through_engine(work)
+
+    def _through_engine(self, work: AnyWork) -> Finished | Cancelled | Failed:
+        """Let the engine do it, telling what it tells; how it ended."""
+        job = self.job
         events = self._around.engine.run(work)
         try:
             for event in events:
@@ -146,7 +153,7 @@ class Run:
         """A checkpoint that takes over on the way; none where that is the job's own."""
         job, catalog = self.job, self._around.catalog
         other = catalog.find_checkpoint(name, closest=False) if name else checkpoint
-        if other.path == checkpoint.path or isinstance(job.request, ExtrasRequest):
+        if other.path == checkpoint.path or not isinstance(job.request, GenerationRequest):
             return None
         vae = catalog.find_vae(job.request.vae or job.settings.sd_vae, other)
         hashed = self._short_hash(other)

@@ -15,30 +15,40 @@ from PIL import Image
 
 from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.events import Cancelled, Drawn, EngineEvent, Failed, Finished, ImageReady, Progress, Remark
-from webui.core.extras import as_drawing
+from webui.core.extras import ExtrasRequest, SourcePicture, as_drawing
 from webui.core.images import decode_image
+from webui.core.model_jobs import MergeRequest, ModelRequest
+from webui.core.ports import ExtrasWork
 from webui.core.request import SEED_LIMIT, GenerationRequest
 from webui.core.result import NOT_SHOWN, Picture
 from webui.core.scripts import Draw, DrawFailed, DrawingEnded, Give, Plan, Shot, Steps, Tell
 from webui.core.settings import Settings
+from webui.core.upscalers import NO_UPSCALER
+from webui.jobs.downloading import DownloadRun
 from webui.jobs.job import Job
+from webui.jobs.merging import MergeRun
 from webui.jobs.networks import find_networks
 from webui.jobs.outputs import ModelsUsed
 from webui.jobs.run import Run, Surroundings
+from webui.jobs.settling import settle
 
 
 def run_of(job: Job, around: Surroundings, *, wants_cancel: bool = False) -> Run:
     """What runs this job."""
-    kind = ScriptRun if isinstance(job.request, GenerationRequest) and job.request.script else Run
+    request = job.request
+    kind: type[Run] = ScriptRun if isinstance(request, GenerationRequest) and request.script else Run
+    if isinstance(request, ModelRequest):
+        kind = MergeRun if isinstance(request, MergeRequest) else DownloadRun
     return kind(job, around, wants_cancel=wants_cancel)
 
 
 class ScriptDesk:
     """What scripts may ask of the program; an implementation of `webui.core.scripts.Desk`."""
 
-    def __init__(self, around: Surroundings, settings: Settings) -> None:
+    def __init__(self, around: Surroundings, settings: Settings, job_id: str = "") -> None:
         self._around = around
         self._settings = settings
+        self._job_id = job_id
 
     @property
     def settings(self) -> Settings:
@@ -87,6 +97,30 @@ class ScriptDesk:
         """By name."""
         return self._around.prompts.style_names()
 
+    def upscalers(self) -> tuple[str, ...]:
+        """By name."""
+        return tuple(self._around.catalog.upscalers.by_name)
+
+    def find_upscaler(self, name: str) -> str:
+        """Its name as it is listed.  Raises UnknownName."""
+        return self._around.catalog.upscalers.find(name).name
+
+    def enlarge(self, image: Image.Image, upscaler: str, width: int, height: int) -> Image.Image:
+        """The picture at this size, made by the engine as in the Extras tab.  Raises DrawingEnded, DrawFailed."""
+        if upscaler == NO_UPSCALER:
+            return image
+        source = SourcePicture(image=self.keep(image), width=image.width, height=image.height)
+        request = ExtrasRequest(pictures=(source,), resize_mode="Scale to", width=width, height=height, upscaler_1=upscaler)
+        found = {upscaler: self._around.catalog.upscalers.find(upscaler)}
+        pictures = self._around.inputs.files_of(request)
+        work = ExtrasWork(self._job_id, request, self._settings, pictures=pictures, upscalers=found)
+        for event in self._around.engine.run(work):
+            if isinstance(event, Drawn):
+                return event.image
+            if isinstance(event, Failed):
+                raise DrawFailed(event.message, event.kind)
+        raise DrawingEnded
+
 
 class ScriptRun(Run):
     """One job with a script while this process draws it."""
@@ -102,7 +136,7 @@ class ScriptRun(Run):
         request = as_drawing(self.job.request)
         script = self._around.hooks.find_script(request.script)
         arguments = script.read(request.script_args)
-        desk = ScriptDesk(self._around, self.job.settings)
+        desk = ScriptDesk(self._around, self.job.settings, self.job.id)
         self._plan = script.plan(request, arguments, desk)
         self._meter = _Meter(self._plan)
         self._saved = {picture.index: picture for picture in self._around.outputs.pictures_of(self.job.id)}
@@ -167,7 +201,7 @@ class ScriptRun(Run):
         return self._shots(places)
 
     def _job_of(self, draw: Draw) -> Job:
-        """The job as if it were this request alone, its prompts prepared as those of any other job."""
+        """The job as if it were this request alone, its prompts prepared and its files found as those of any other job."""
         first = self._place_of(draw)
         settings = self.job.settings.changed(draw.settings)
         prompts = self._around.prompts
@@ -175,7 +209,8 @@ class ScriptRun(Run):
         request = _seeded(draw.request.without_script(), f"{asked.seed} {draw.request.prompt} {first}")
         request, remarks = prompts.prepare(request, settings, (*asked.script_styles, *draw.styles))
         request, more = prompts.draw_wildcards(request, settings)
-        for remark in (*remarks, *more):
+        request, notes = settle(request, settings, self._around.catalog)
+        for remark in (*remarks, *more, *notes):
             self.job.log.append(Remark(remark))
         return replace(self.job, request=request, settings=settings, save=self.job.save and draw.keep != "dropped")
 

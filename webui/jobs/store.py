@@ -12,15 +12,19 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from webui.core.errors import InvalidRequest, NotFound, QueueFull
-from webui.core.extras import ExtrasRequest, JobRequest
+from webui.core.extras import ExtrasRequest, JobRequest, PictureRequest
+from webui.core.model_jobs import DownloadRequest, MergeRequest
 from webui.core.request import GenerationRequest, describe_validation
 from webui.core.settings import Settings
 from webui.jobs.database import Database
 from webui.jobs.job import Job, JobState
 
+# Of the jobs that take long and hardly use the device, one of each kind at a time: they shall not take all workers from those that draw.
 NEXT = """
 SELECT number FROM jobs
 WHERE state = 'queued' AND (owner IS NULL OR owner = ?) AND NOT EXISTS (SELECT 1 FROM flags WHERE name = 'paused')
+AND NOT (request LIKE '{"kind":"merge"%' AND EXISTS (SELECT 1 FROM jobs WHERE state = 'running' AND request LIKE '{"kind":"merge"%'))
+AND NOT (request LIKE '{"kind":"download"%' AND EXISTS (SELECT 1 FROM jobs WHERE state = 'running' AND request LIKE '{"kind":"download"%'))
 ORDER BY position, number LIMIT 1
 """
 M = TypeVar("M", bound=BaseModel)
@@ -51,7 +55,7 @@ class JobRow:
 
     def read_request(self) -> JobRequest:
         """The request.  Raises InvalidRequest when this program does not understand what is stored."""
-        return _read(kind_of_request(self.request), self.request, self.id)
+        return _read(_kind_of_job(self.request), self.request, self.id)
 
     def read_settings(self) -> Settings:
         """The settings.  Raises InvalidRequest when this program does not understand what is stored."""
@@ -223,13 +227,23 @@ class JobStore:
             self._database.write("DELETE FROM flags WHERE name = 'paused'")
 
 
-def kind_of_request(stored: str) -> type[ExtrasRequest] | type[GenerationRequest]:
-    """Which kind of request a stored JSON text is: one that is none for drawing says so. What cannot be read counts as drawing."""
+def kind_of_request(stored: str) -> type[PictureRequest]:
+    """Which kind of request a picture's stored text is: one that is none for drawing says so. What cannot be read counts as drawing."""
+    return ExtrasRequest if _said_kind(stored) == "extras" else GenerationRequest
+
+
+def _kind_of_job(stored: str) -> type[JobRequest]:
+    """As `kind_of_request`, of a job, which may make a model file."""
+    said = _said_kind(stored)
+    return MergeRequest if said == "merge" else DownloadRequest if said == "download" else kind_of_request(stored)
+
+
+def _said_kind(stored: str) -> object:
     try:
         content = json.loads(stored)
     except ValueError:
-        return GenerationRequest
-    return ExtrasRequest if isinstance(content, dict) and content.get("kind") == "extras" else GenerationRequest
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
 
 
 def _read(model: type[M], stored: str, job_id: str) -> M:

@@ -17,7 +17,7 @@ from webui.core.metadata import read as read_metadata
 from webui.core.server_folders import find_folder, pictures_in, read_picture_file
 from webui.ui.form import Wish, read_names
 from webui.ui.paste import uploaded_picture
-from webui.ui.picture_section import RESIZE_BY, scaled_size
+from webui.ui.picture_section import RESIZE_BY, outpainted_size, scaled_size
 from webui.ui.tab import Spread
 from webui.ui.tab_parts import NARROW, Parts
 
@@ -119,7 +119,8 @@ def spread_over_batch(app: App) -> Spread:
 
 
 def _wish_for(wish: Wish, picture: BatchPicture, scale: Any) -> Wish:
-    size = {} if scale is None else scaled_size(picture.width, picture.height, scale)
+    sides = outpainted_size(picture.width, picture.height, dict(wish.request))
+    size = {} if scale is None else scaled_size(*sides, scale)
     changes = dict(picture.changes)
     for name in ("prompt", "negative_prompt"):
         if name in changes:

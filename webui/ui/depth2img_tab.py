@@ -9,13 +9,12 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from PIL import Image
 
 from webui.app import App
 from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.images import decode_image
+from webui.core.request import read_request
 from webui.ui.canvas import build_canvas, read_canvas
-from webui.ui.fields import known
 from webui.ui.form import Section
 from webui.ui.generate import data_url
 from webui.ui.picture_section import build_picture, build_picture_size, stored_picture
@@ -27,18 +26,18 @@ DEPTH_PICTURE = "depth_picture"
 
 @dataclass(frozen=True)
 class DepthSection:
-    """That the depth counts, and the map that may be given in the place of an estimate.  canvas: the map's editor, if there is one."""
+    """That the depth counts, and the map that may be given in the place of an estimate.  canvas: the map's editor."""
 
-    canvas: Component | None
+    canvas: Component
 
     @property
     def controls(self) -> Mapping[str, Component]:
         """The map's editor."""
-        return {DEPTH_PICTURE: self.canvas} if self.canvas else {}
+        return {DEPTH_PICTURE: self.canvas}
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """use_depth, and depth_map where one is given.  Raises InvalidRequest."""
-        asked: dict[str, Any] = dict.fromkeys(known("use_depth"), True)
+        asked: dict[str, Any] = {"use_depth": True}
         value = values.get(DEPTH_PICTURE)
         if isinstance(value, dict) and value.get("error"):
             raise InvalidRequest(f"The depth map could not be sent: {str(value['error'])[:500]}")
@@ -52,13 +51,11 @@ def build_first(app: App, parts: Parts) -> tuple[Section, ...]:
     parts.add("resize_mode", as_radio=True)
     parts.add("denoising_strength")
     with gr.Accordion("Depth", open=True, elem_id=parts.id("depth")):
-        canvas = None
-        if known("depth_map"):
-            with gr.Accordion("Depth map of your own", open=False, elem_id=parts.id("own_depth")):
-                canvas = build_canvas(app, parts.id("depth_map"), label="Depth map")
-                parts.canvases[DEPTH_PICTURE] = parts.id("depth_map")
-        parts.add(*known("depth_invert"))
-        parts.add_pair(*known("depth_near", "depth_far"))
+        with gr.Accordion("Depth map of your own", open=False, elem_id=parts.id("own_depth")):
+            canvas = build_canvas(app, parts.id("depth_map"), label="Depth map")
+            parts.canvases[DEPTH_PICTURE] = parts.id("depth_map")
+        parts.add("depth_invert")
+        parts.add_pair("depth_near", "depth_far")
         _build_view(app, parts, picture.canvas)
     return (picture, DepthSection(canvas))
 
@@ -70,7 +67,7 @@ def _build_view(app: App, parts: Parts, canvas: Component) -> None:
         value=None, html_template='<section class="depth-view" aria-label="Depth"></section>', elem_id=parts.id("depth_view"),
         js_on_load="window.webui.addDepthView(element, props, watch)", apply_default_css=False,
     )  # fmt: skip
-    names = ["picture", *known("depth_invert", "depth_near", "depth_far")]
+    names = ["picture", "depth_invert", "depth_near", "depth_far"]
     inputs = [canvas, *(parts.fields[name] for name in names[1:])]
     show.click(
         partial(_show_depth, app, tuple(names)),
@@ -87,24 +84,10 @@ def _show_depth(app: App, names: tuple[str, ...], *values: Any) -> dict[str, Any
     named = dict(zip(names, values, strict=True))
     try:
         picture = decode_image(app.queue.inputs.read(stored_picture(named)["init_images"][0]))
-        depth = app.estimate_depth(picture)
+        depth = app.estimate_depth(picture, read_request({name: named[name] for name in names[1:]}))
     except WebuiError as error:
         return {"message": str(error)}
-    return {"picture": data_url(picture), "depth": data_url(adjusted(depth, named))}
-
-
-def adjusted(depth: Image.Image, values: Mapping[str, Any]) -> Image.Image:
-    """The map as a job uses it: turned round, and the range from far to near spread over the whole.  Raises InvalidRequest."""
-    near, far = (values.get("depth_near", 1.0), values.get("depth_far", 0.0))
-    if not isinstance(near, int | float) or not isinstance(far, int | float) or near <= far:
-        raise InvalidRequest(f"Depth: got near {near!r} and far {far!r}; near must be above far. Raise it.")
-    turned = bool(values.get("depth_invert"))
-
-    def level(value: float) -> float:
-        part = 1.0 - value / 255 if turned else value / 255
-        return 255.0 * min(max((part - far) / (near - far), 0.0), 1.0)
-
-    return depth.convert("L").point([round(level(value)) for value in range(256)])
+    return {"picture": data_url(picture), "depth": data_url(depth)}
 
 
 DEPTH2IMG = Mode("depth2img", build_first, build_picture_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -40,17 +41,19 @@ def build_extras(app: App) -> gr.HTML:
         return look(app, str(query["job"]), known=frozenset(query["known"]), preview_seen=None, watching=False)
 
     def stop(query: dict[str, Any]) -> None:
-        try:
+        with suppress(NotFound):
             app.queue.cancel(str(query["job"]))
-        except NotFound:
-            return
+
+    def skip(query: dict[str, Any]) -> None:
+        with suppress(NotFound):
+            app.queue.skip(str(query["job"]))
 
     def before(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"image": picture_before(app, str(query["job"]), int(query["index"]))})
+        return _answer(lambda: {"image": picture_before(app, str(query["picture"]))})
 
     return gr.HTML(
         value=None, html_template='<section class="extras" aria-label="Extras"></section>', elem_id="extras_panel",
-        server_functions=[offer, take, start, follow, stop, before],
+        server_functions=[offer, take, start, follow, stop, skip, before],
         js_on_load="window.webui.addExtras(element, server)", apply_default_css=False,
     )  # fmt: skip
 
@@ -106,12 +109,11 @@ def folder_inside(app: App, name: str) -> Path:
     raise InvalidRequest(f"Folder: got {name[:200]!r}; it must be there, and lie in {allowed} of the data folder.")
 
 
-def picture_before(app: App, job_id: str, index: int) -> str:
-    """A picture as it was, small, as a data URL.  Raises NotFound."""
-    request = app.queue.job(job_id).request
-    if not isinstance(request, ExtrasRequest) or not 0 <= index < request.images:
-        raise NotFound("There is no such picture.")
-    alone = request.of_image(index)
+def picture_before(app: App, picture_id: str) -> str:
+    """What a result was made of, small, as a data URL.  Raises NotFound."""
+    alone = app.outputs.picture(picture_id).request
+    if not isinstance(alone, ExtrasRequest):
+        raise NotFound("That picture was drawn.")
     path = app.queue.inputs.files_of(alone)[alone.pictures[0].image]
     return data_url(decode_image(path.read_bytes()))
 

@@ -33,11 +33,6 @@ def declared(name: str) -> Parameter:
     return parameters_of(GenerationRequest)[name]
 
 
-def known(*names: str) -> tuple[str, ...]:
-    """Those of these parameters that the request declares."""
-    return tuple(name for name in names if name in GenerationRequest.model_fields)
-
-
 def field(name: str, *, tab: str = "txt2img", choices: Choices | None = None, as_radio: bool = False, **looks: Any) -> Component:
     """The control for a parameter of the request.
 

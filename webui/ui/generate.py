@@ -145,7 +145,7 @@ def look(app: App, job_id: str, *, known: Collection[str], preview_seen: str | N
         "job": job.id,
         "state": job.state,
         "error": failure.message if failure else None,
-        "prompt": "" if isinstance(job.request, ExtrasRequest) else job.request.prompt,
+        "prompt": job.request.prompt if isinstance(job.request, GenerationRequest) else "",
         "expected": job.expected,
         "seconds": round(job.result.seconds, 1) if job.result else 0.0,
         "remarks": _remarks(job),

@@ -13,7 +13,6 @@ from webui.core.extras import as_drawing
 from webui.core.metadata import read as read_metadata
 from webui.core.request_parts.hires import HiresParameters
 from webui.core.upscalers import LATENT_UPSCALERS
-from webui.ui.fields import known
 from webui.ui.form import Wish
 from webui.ui.refiner_section import checkpoint_choices
 from webui.ui.tab_parts import NARROW, Parts
@@ -44,11 +43,11 @@ def build_hires(app: App, parts: Parts) -> None:
         )
         parts.add_pair("hr_scale", "hr_second_pass_steps")
         parts.add_pair("hr_resize_x", "hr_resize_y")
-        parts.add_pair(*known("hr_checkpoint"), choices=checkpoint_choices(app, "Use same checkpoint"))
+        parts.add_pair("hr_checkpoint", choices=checkpoint_choices(app, "Use same checkpoint"))
         with gr.Row(elem_classes="pair"):
             parts.add("hr_sampler", choices=samplers, min_width=NARROW)
             parts.add("hr_schedule", choices=schedules, min_width=NARROW)
-        parts.add_pair(*known("hr_cfg"))
+        parts.add_pair("hr_cfg")
         parts.add_pair("hr_prompt", "hr_negative_prompt", lines=2, placeholder="As above")
     watched = [parts.fields[name] for name in ("enable_hr", "width", "height", "hr_scale", "hr_resize_x", "hr_resize_y")]
     gr.on([control.change for control in watched], None, watched, section, js=SIZE_IN_LABEL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 from webui.app import App
-from webui.ui.fields import declared, known
+from webui.ui.fields import declared
 from webui.ui.form import Section
-from webui.ui.picture_section import build_picture, build_picture_size
+from webui.ui.picture_section import OUTPAINT, build_picture, build_picture_size
 from webui.ui.tab import Mode
 from webui.ui.tab_parts import Parts
 
@@ -15,7 +15,6 @@ SOFT = (
     "soft_schedule_bias", "soft_preservation_strength", "soft_transition_contrast", "soft_mask_influence", "soft_difference_threshold",
     "soft_difference_contrast",
 )  # fmt: skip
-OUTPAINT = ("outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down")
 SIDES_IN_LABEL = """(...sides) => {
     const by = sides.map((side) => side ?? 0);
     return {__type__: 'update', label: by.some(Boolean) ? `Outpainting: ${by.join(', ')} px` : 'Outpainting'};
@@ -40,23 +39,18 @@ def build_first(app: App, parts: Parts) -> tuple[Section, ...]:
 
 
 def build_soft_inpainting(parts: Parts) -> None:
-    """The folded section of soft inpainting; none while a request has none."""
-    if not known("soft_inpainting"):
-        return
+    """The folded section of soft inpainting."""
     with gr.Accordion(declared("soft_inpainting").title, open=False, elem_id=parts.id("soft")):
         parts.add("soft_inpainting")
-        parts.add(*known(*SOFT))
+        parts.add(*SOFT)
 
 
 def build_outpainting(parts: Parts) -> None:
-    """The folded section of outpainting, whose title says when it acts; none while a request has none."""
-    sides = known(*OUTPAINT)
-    if not sides:
-        return
+    """The folded section of outpainting, whose title says when it acts."""
     with gr.Accordion("Outpainting", open=False, elem_id=parts.id("outpainting")) as section:
-        parts.add_pair(*sides[:2])
-        parts.add_pair(*sides[2:])
-    controls = [parts.fields[side] for side in sides]
+        parts.add_pair(*OUTPAINT[:2])
+        parts.add_pair(*OUTPAINT[2:])
+    controls = [parts.fields[side] for side in OUTPAINT]
     gr.on([control.change for control in controls], None, controls, section, js=SIDES_IN_LABEL)
 
 

@@ -13,9 +13,11 @@ from webui.app import App
 from webui.ui.depth2img_tab import DEPTH2IMG
 from webui.ui.extras_tab import build_extras
 from webui.ui.form import read_stored
+from webui.ui.gallery_tab import build_gallery
 from webui.ui.generate import FIRST_TAB, job_to_show
 from webui.ui.img2img_tab import IMG2IMG
 from webui.ui.inpaint_tab import INPAINT
+from webui.ui.models_tab import build_models, build_models_server
 from webui.ui.paste import build_paste
 from webui.ui.png_info_tab import build_png_info
 from webui.ui.queue_tab import build_queue
@@ -29,6 +31,7 @@ from webui.ui.quicksettings import (
     offer_vaes,
     refit,
 )
+from webui.ui.settings_tab import build_settings
 from webui.ui.styles_bar import build_styles_dialog, offer_styles
 from webui.ui.tab import Tab, build_tab, connect_tab
 from webui.ui.theme import TITLE
@@ -50,15 +53,22 @@ def build_page(app: App) -> gr.Blocks:
                 build_extras(app)
             with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
                 build_png_info(app)
+            with gr.Tab("Models", id="models", elem_id="tab_models"):
+                build_models()
+            with gr.Tab("Gallery", id="gallery", elem_id="tab_gallery"):
+                build_gallery(app)
             with gr.Tab("Queue", id="queue", elem_id="tab_queue"):
                 build_queue(app)
+            with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
+                build_settings(app)
+        models = build_models_server(app)
         build_paste(app)
         build_styles_dialog(app, [tab.form.styles for tab in drawing])
         _build_events(tabs)
         for tab in drawing:
             connect_tab(app, tab)
         connect_hires_this(app, drawing[0])
-        _connect_quicksettings(app, quicksettings, drawing, _connect_opening(app, page, quicksettings, drawing))
+        _connect_quicksettings(app, quicksettings, models, drawing, _connect_opening(app, page, quicksettings, drawing))
     return page
 
 
@@ -130,7 +140,7 @@ def _restored(app: App, tab: Tab, stored: Any) -> dict[Component, Any]:
     }
 
 
-def _connect_quicksettings(app: App, bar: Quicksettings, tabs: Sequence[Tab], fitted: gr.BrowserState) -> None:
+def _connect_quicksettings(app: App, bar: Quicksettings, models: gr.HTML, tabs: Sequence[Tab], fitted: gr.BrowserState) -> None:
     quiet: Mapping[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     targets = [tab.form.fields[name] for tab in tabs for name in FITTED]
 
@@ -142,5 +152,12 @@ def _connect_quicksettings(app: App, bar: Quicksettings, tabs: Sequence[Tab], fi
             changed += [values[name] for name in FITTED]
         return [fitting, *changed]
 
+    def on_card(checkpoint: str | None, fitted_values: Any, *current: Any) -> list[Any]:
+        return [offer_checkpoints(app, checkpoint).update(), *on_checkpoint(checkpoint, fitted_values, *current)]
+
     bar.checkpoint.input(on_checkpoint, [bar.checkpoint, fitted, *targets], [fitted, *targets], **quiet)
+    models.use_checkpoint(
+        on_card, [bar.checkpoint, fitted, *targets], [bar.checkpoint, fitted, *targets], trigger_mode="multiple",
+        js="(_, ...rest) => [window.webui.checkpointWanted(), ...rest]", **quiet,
+    )  # fmt: skip
     connect_refreshing(app, bar)

@@ -21,12 +21,23 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.05, 4.0
 BLOCK = 8
 # The tabs with an editor, between which pictures are copied.
 PICTURE_TABS = ("img2img", "inpaint", "depth2img")
-SIZE_IN_LABEL = """(picture, scale) => {
-    if (!picture?.width) return {__type__: 'update', label: 'Scale'};
+OUTPAINT = ("outpaint_left", "outpaint_right", "outpaint_up", "outpaint_down")
+WHOLE_PICTURE = "Whole picture"
+# New canvas counts where the whole picture is drawn; with only the masked part, the size is that of the part.
+NEW_CANVAS = "const sides = area === 'Whole picture' ? amounts : undefined;"
+SIZE_IN_LABEL = f"""(picture, scale, area, ...amounts) => {{
+    if (!picture?.width) return {{__type__: 'update', label: 'Scale'}};
+    {NEW_CANVAS}
+    const [left, right, up, down] = (sides ?? [0, 0, 0, 0]).map((amount) => amount ?? 0);
+    const width = picture.width + left + right, height = picture.height + up + down;
     const side = (pixels) => Math.floor(Math.trunc(pixels * scale) / 8) * 8;
-    const label = `Scale: from ${picture.width}x${picture.height} to ${side(picture.width)}x${side(picture.height)}`;
-    return {__type__: 'update', label};
-}"""
+    const label = `Scale: from ${{width}}x${{height}} to ${{side(width)}}x${{side(height)}}`;
+    return {{__type__: 'update', label}};
+}}"""
+SIZE_OF_PICTURE = f"""(picture, width, height, area, ...amounts) => {{
+    {NEW_CANVAS}
+    return picture?.width ? window.webui.sizeFor(picture, sides) : [width, height];
+}}"""
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,7 @@ class PictureSection:
         if values.get("batch_source"):
             return {}
         drawn = stored_picture(values)
-        if (
-            self.wants_mask
-            and not drawn.get("mask")
-            and not any(values.get(f"outpaint_{side}") for side in ("left", "right", "up", "down"))
-        ):
+        if self.wants_mask and not drawn.get("mask") and not any(values.get(side) for side in OUTPAINT):
             raise InvalidRequest(self.wants_mask)
         return drawn
 
@@ -72,7 +79,8 @@ class SizeSection:
         picture = values.get(PICTURE)
         if values.get("resize_kind") != RESIZE_BY or not isinstance(picture, dict) or values.get("batch_source"):
             return {}
-        return scaled_size(picture.get("width"), picture.get("height"), values.get("resize_scale"))
+        sides = outpainted_size(picture.get("width"), picture.get("height"), values)
+        return scaled_size(*sides, values.get("resize_scale"))
 
 
 def stored_picture(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +92,16 @@ def stored_picture(values: Mapping[str, Any]) -> dict[str, Any]:
     if not drawn:
         raise InvalidRequest("There is no picture to start from. Load one into the editor: choose a file, drop it there, or send a result.")
     return {name: one for name, one in drawn.items() if one}
+
+
+def outpainted_size(width: Any, height: Any, values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A picture's sides with the new canvas that is asked for, where the whole of it is drawn; as they came when they are no numbers."""
+    amounts = [values.get(side) or 0 for side in OUTPAINT]
+    is_whole = values.get("inpaint_area") == WHOLE_PICTURE
+    if not is_whole or not all(isinstance(one, int) for one in (width, height, *amounts)):
+        return width, height
+    left, right, up, down = amounts
+    return width + left + right, height + up + down
 
 
 def scaled_size(width: Any, height: Any, scale: Any) -> dict[str, int]:
@@ -132,6 +150,13 @@ def build_picture_size(parts: Parts) -> tuple[SizeSection]:
     )
     assert parts.picture is not None
     sizes = [parts.fields["width"], parts.fields["height"]]
-    detect.click(None, [parts.picture, *sizes], sizes, js="(picture, ...sizes) => picture?.width ? window.webui.sizeFor(picture) : sizes")
-    gr.on([parts.picture.change, scale.change], None, [parts.picture, scale], scale, js=SIZE_IN_LABEL)
+    canvas_controls = [parts.fields[name] for name in ("inpaint_area", *OUTPAINT) if name in parts.fields]
+    detect.click(None, [parts.picture, *sizes, *canvas_controls], sizes, js=SIZE_OF_PICTURE)
+    if canvas_controls:
+        # By hand only: a pasted form brings its size along.
+        gr.on(
+            [control.input for control in canvas_controls[1:]], None, [parts.picture, *sizes, *canvas_controls], sizes, js=SIZE_OF_PICTURE
+        )
+    watched = [control.change for control in (parts.picture, scale, *canvas_controls)]
+    gr.on(watched, None, [parts.picture, scale, *canvas_controls], scale, js=SIZE_IN_LABEL)
     return (SizeSection(kind, scale),)

@@ -10,6 +10,7 @@ from webui.app import App, Job
 from webui.core.errors import WebuiError
 from webui.core.events import Failed, Progress
 from webui.core.extras import ExtrasRequest
+from webui.core.model_jobs import ModelRequest
 
 PROMPT_SHOWN = 160
 ENDED_SHOWN = 8
@@ -77,4 +78,6 @@ def _in_words(job: Job) -> tuple[str, str]:
     pictures = f"{job.expected} pictures" if job.expected > 1 else "1 picture"
     if isinstance(request, ExtrasRequest):
         return request.pictures[0].name or "Extras", f"Extras: {pictures}, {', '.join((*request.upscalers, *request.face_restorers))}"
+    if isinstance(request, ModelRequest):
+        return request.title, request.details
     return request.prompt, f"{pictures}, {request.width} × {request.height}, {request.steps} steps, {request.sampler}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gradio as gr
 
 from webui.app import App
-from webui.ui.fields import known
 from webui.ui.tab_parts import Parts
 
 REFINER = ("refiner_checkpoint", "refiner_switch_at")
@@ -13,9 +12,7 @@ SAYS_WHICH = "(checkpoint, at) => ({__type__: 'update', label: checkpoint ? `Ref
 
 
 def build_refiner(app: App, parts: Parts) -> None:
-    """Lay the section out, with the checkpoints there are now; none while a request has no refiner."""
-    if known(*REFINER) != REFINER:
-        return
+    """Lay the section out, with the checkpoints there are now."""
     with gr.Accordion("Refiner", open=False, elem_id=parts.id("refiner")) as section, gr.Row(elem_classes="pair"):
         parts.add("refiner_checkpoint", choices=checkpoint_choices(app, "None"), min_width=130)
         parts.add("refiner_switch_at", min_width=130)

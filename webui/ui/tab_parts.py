@@ -73,6 +73,8 @@ def build_top_row(app: App, parts: Parts) -> TopRow:
                 paste = icon_button(
                     "Take parameters over from the text in the prompt, or else from the selected picture", "paste", paste_id
                 )
+                cards = icon_button("Models under the prompts", "cards", parts.id("extra_networks_button"))
+                cards.click(None, None, None, js=f"() => window.webui.toggleCards({tab!r})")
             overrides = _build_overrides(tab)
         with gr.Column(elem_id=parts.id("actions"), elem_classes="actions", scale=1, min_width=160):
             generate = gr.Button("Generate", elem_id=parts.id("generate"), elem_classes="generate", variant="primary", size="lg")

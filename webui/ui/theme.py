@@ -20,12 +20,12 @@ TABS = ("txt2img", "img2img", "inpaint", "depth2img")
 ASSETS = Path(__file__).parent / "assets"
 STYLES = (
     "page.css", "controls.css", "icons.css", "prompts.css", "sheets.css", "results.css", "pnginfo.css", "extras.css", "queue.css",
-    "canvas.css", "pictures.css", "controlnet.css", "narrow.css",
+    "models.css", "settings.css", "gallery.css", "canvas.css", "pictures.css", "controlnet.css", "narrow.css",
 )  # fmt: skip
 SCRIPTS = (
     "page.js", "zip.js", "form.js", "prompts.js", "paste.js", "styles.js", "send.js", "results.js", "pnginfo.js", "extras.js", "queue.js",
     "canvas_layers.js", "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js", "canvas_editor.js", "canvas.js",
-    "batch.js", "depth.js", "controlnet.js",
+    "batch.js", "depth.js", "controlnet.js", "models.js", "model_sheet.js", "model_jobs.js", "settings.js", "gallery.js",
 )  # fmt: skip
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

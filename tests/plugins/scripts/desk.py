@@ -53,6 +53,16 @@ class ListedDesk:
     def styles(self) -> tuple[str, ...]:
         return ("dark", "bright")
 
+    def upscalers(self) -> tuple[str, ...]:
+        return ("None", "Lanczos", "Nearest", "Sharp 2x")
+
+    def find_upscaler(self, name: str) -> str:
+        return self._known("upscaler", name, self.upscalers())
+
+    def enlarge(self, image: Image.Image, upscaler: str, width: int, height: int) -> Image.Image:
+        filters = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+        return image if upscaler == "None" else image.resize((width, height), filters[upscaler])
+
     @staticmethod
     def _known(kind: str, name: str, known: tuple[str, ...]) -> str:
         for one in known:

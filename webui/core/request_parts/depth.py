@@ -10,6 +10,11 @@ from webui.core.errors import InvalidRequest
 from webui.core.parameters import parameter
 from webui.core.request_parts.base import RequestPart, check_picture_hashes
 
+NO_DEPTH = (
+    "This checkpoint draws without regard to depth. Choose a depth checkpoint (a UNet of 5 channels, such as demo-depth or 512-depth-ema), "
+    "or put a depth ControlNet that fits it into models/ControlNet."
+)
+
 
 class DepthParameters(RequestPart):
     """Which depth, and how it is read."""

@@ -42,6 +42,11 @@ class NetworkFiles:
         """An embedding that is called so.  Raises ModelError."""
         return self._kept(("embedding", name, file_version(path)), lambda: read_embedding(path, name))
 
+    def bundled(self, path: Path) -> tuple[Embedding, ...]:
+        """The embeddings that a LoRA brings along.  Raises ModelError."""
+        found: tuple[Embedding, ...] = self._kept(("bundled", file_version(path)), lambda: read_lora(path).embeddings)
+        return found
+
     def clear(self) -> None:
         """Let go of all."""
         self._read.clear()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 from PIL import Image
 
@@ -11,7 +13,7 @@ from webui.core.images import MAX_PIXELS
 from webui.core.parameters import parameter
 from webui.core.request import GenerationRequest
 from webui.core.scripts import Desk, Draw, DrawingEnded, Give, Plan, Script, ScriptArguments, Shot, Steps
-from webui.plugins.scripts.enlarging import UPSCALERS, enlarged, enlarged_size
+from webui.core.upscalers import NO_UPSCALER, OWN_UPSCALERS
 from webui.plugins.scripts.flattening import flat
 from webui.plugins.scripts.tiles import Tiling
 
@@ -22,7 +24,7 @@ class SdUpscaleArguments(ScriptArguments):
     overlap: int = parameter(
         64, title="Tile overlap", help="Pixels that neighbouring tiles share.", minimum=0, maximum=256, step=16, slider=(0, 256)
     )
-    upscaler: str = parameter("Lanczos", title="Upscaler", help="How the picture is made larger first.", choices=UPSCALERS)
+    upscaler: str = parameter("Lanczos", title="Upscaler", help="How the picture is made larger first.", max_length=512)
     scale_factor: float = parameter(
         2.0, title="Scale factor", help="How much larger it becomes.", minimum=1.0, maximum=8.0, step=0.05, slider=(1.0, 4.0)
     )
@@ -36,8 +38,21 @@ class SdUpscale(Script[SdUpscaleArguments]):
     positions = ("", "overlap", "upscaler", "scale_factor")
     needs_picture = True
 
+    def choices(self, name: str, values: Mapping[str, Any], desk: Desk) -> tuple[str, ...] | None:
+        """The upscalers that there are."""
+        return desk.upscalers() if name == "upscaler" else None
+
+    def read_positions(self, values: Sequence[Any], *, needs_picture: bool) -> dict[str, Any]:
+        """A number counts those upscalers that are everywhere, as in A1111's list."""
+        arguments = super().read_positions(values, needs_picture=needs_picture)
+        number = arguments.get("upscaler")
+        if isinstance(number, int) and 0 <= number < len(OWN_UPSCALERS):
+            arguments["upscaler"] = OWN_UPSCALERS[number]
+        return arguments
+
     def plan(self, request: GenerationRequest, arguments: SdUpscaleArguments, desk: Desk) -> Plan:
         """As many tiles as cover the enlarged picture."""
+        desk.find_upscaler(arguments.upscaler)
         tiling = _tiling(request, arguments, desk.open(request.init_images[0]).size)
         batches = ceil(len(tiling) / request.batch_size)
         count = request.batch_count
@@ -49,9 +64,10 @@ class SdUpscale(Script[SdUpscaleArguments]):
         """The tiles are drawn in batches, each with the next seed."""
         small = flat(desk.open(request.init_images[0]), desk.settings.img2img_background_color)
         tiling = _tiling(request, arguments, small.size)
-        large = enlarged(small, arguments.scale_factor, arguments.upscaler)
+        upscaler = desk.find_upscaler(arguments.upscaler)
+        large = desk.enlarge(small, upscaler, *_enlarged_size(small.size, arguments))
         tiles = [large.crop(box) for box in tiling.boxes()]
-        pairs = {"SD upscale overlap": str(arguments.overlap), "SD upscale upscaler": arguments.upscaler}
+        pairs = {"SD upscale overlap": str(arguments.overlap), "SD upscale upscaler": upscaler}
         for number in range(request.batch_count):
             seed = (request.seed + number) % 2**63
             shots: list[Shot] = []
@@ -74,8 +90,14 @@ def _what_there_is(tiling: Tiling, tiles: list[Image.Image], shots: list[Shot], 
         yield Give(tiling.join(images), shots[0].infotext, request)
 
 
+def _enlarged_size(size: tuple[int, int], arguments: SdUpscaleArguments) -> tuple[int, int]:
+    if arguments.upscaler == NO_UPSCALER:
+        return size
+    return int(size[0] * arguments.scale_factor), int(size[1] * arguments.scale_factor)
+
+
 def _tiling(request: GenerationRequest, arguments: SdUpscaleArguments, size: tuple[int, int]) -> Tiling:
-    width, height = enlarged_size(size, arguments.scale_factor, arguments.upscaler)
+    width, height = _enlarged_size(size, arguments)
     tile = request.width, request.height
     if width < tile[0] or height < tile[1]:
         raise InvalidRequest(

@@ -51,9 +51,10 @@
       this.source = make("div", { className: "extras-source" });
       this.notice = make("p", { id: "html_log_extras", className: "notice", hidden: true, attributes: { role: "alert" } });
       this.go = make("button", { type: "button", id: "extras_generate", className: "primary", onclick: () => this.start() }, "Generate");
-      this.halt = make("button", { type: "button", id: "extras_interrupt", className: "tool", hidden: true, onclick: () => this.stop() }, "Interrupt");
+      this.halt = make("button", { type: "button", id: "extras_interrupt", className: "tool", hidden: true, onclick: () => this.command("stop") }, "Interrupt");
+      this.pass = make("button", { type: "button", id: "extras_skip", className: "tool", hidden: true, onclick: () => this.command("skip") }, "Skip");
       const left = make("div", { className: "extras-left" }, this.tabs, this.source, this.buildOptions(),
-        make("div", { className: "extras-run" }, this.go, this.halt), this.notice);
+        make("div", { className: "extras-run" }, this.go, this.halt, this.pass), this.notice);
       this.root.replaceChildren(make("div", { className: "extras-columns" }, left, this.buildResults()));
       this.acceptDrops(left);
       this.choose("single");
@@ -243,7 +244,7 @@
         this.showResults();
       }
       const active = ACTIVE.includes(news.state);
-      this.halt.hidden = !active;
+      this.halt.hidden = this.pass.hidden = !active;
       this.showProgress(active ? this.inWords(news) : null);
       if (active) this.timer = setTimeout(() => this.ask(), OFTEN);
       else this.showEnd(news);
@@ -262,8 +263,8 @@
       this.tell([ended, ...(news.remarks ?? [])].filter(Boolean).join(" "));
     }
 
-    stop() {
-      if (this.job) this.server.stop({ job: this.job }).catch(() => null);
+    command(what) {
+      if (this.job) this.server[what]({ job: this.job }).catch(() => null);
     }
 
     tell(message) {
@@ -329,7 +330,7 @@
 
     async original(picture) {
       if (!this.befores.has(picture.id)) {
-        const answer = await this.server.before({ job: this.job, index: this.order.indexOf(picture.id) }).catch(() => null);
+        const answer = await this.server.before({ picture: picture.id }).catch(() => null);
         this.befores.set(picture.id, answer?.image ?? null);
       }
       return this.befores.get(picture.id);

@@ -24,6 +24,7 @@
     else if (picture) dialog.takeText(tab, picture.infotext);
     else ui.tell(tab, "There is nothing to take over: the prompt is empty and no picture is selected. Paste an infotext into the prompt first.");
   };
+  ui.takeOverText = (tab, text) => dialog.takeText(tab, text);
   ui.takeOverPicture = (tab, file) => dialog.takePicture(tab, file);
 
   /** What a server function is given a file by; null, with the reason told, for a file that is too large. */

@@ -34,8 +34,11 @@
   const BLOCK = 8;
   const fitting = (side) => Math.max(64, Math.floor(side / BLOCK) * BLOCK);
 
-  /** The size for a picture of that size. */
-  ui.sizeFor = ({ width, height }) => [fitting(width), fitting(height)];
+  /** The size for a picture of that size.  sides: pixels of new canvas to its left, right, top and bottom. */
+  ui.sizeFor = ({ width, height }, sides = [0, 0, 0, 0]) => {
+    const [left, right, up, down] = sides.map((amount) => amount ?? 0);
+    return [fitting(width + left + right), fitting(height + up + down)];
+  };
 
   ui.sendToEditor = async (tab, source, parameters) => {
     const editor = await ui.openEditor(tab);

@@ -1,0 +1,111 @@
+"""The base checkpoint's parts as modules, the UNets that are trained beside them, and how such a UNet is written into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from webui.core.paths import PROGRAM
+from webui.engine.adapters.controlnet import read_control_shape
+from webui.engine.families.layout import UNET
+from webui.engine.families.ldm_layout import unet_name
+from webui.engine.families.sd1 import text_shape
+from webui.engine.families.unet import UNetShape, read_unet_shape
+from webui.engine.families.vae import read_vae_shape
+from webui.engine.loading import TensorFile, assign_weights, build_skeleton
+from webui.engine.noise_levels import scaled_linear
+from webui.engine.pipeline_manager import Shape
+from webui.engine.tokenizer import END, START, build_tokenizer, token_ids
+
+BASE = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
+POSITIONS = 77
+HEADS = 4
+
+
+@dataclass(frozen=True)
+class Base:
+    """What ships as demo.safetensors, frozen.  contexts: of captions, what the UNet is told, (n, 77, 128)."""
+
+    file: TensorFile
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    contexts: Callable[[Sequence[str]], torch.Tensor]
+
+
+def load_base(path: Path = BASE) -> Base:
+    """The base checkpoint's modules in float32."""
+    file = TensorFile(path)
+    text: CLIPTextModel = _filled(text_shape(file), file)
+    unet: UNet2DConditionModel = _filled(read_unet_shape(file, heads=HEADS), file)
+    vae: AutoencoderKL = _filled(read_vae_shape(file), file)
+    tokenizer = build_tokenizer()
+
+    @torch.no_grad()
+    def contexts(captions: Sequence[str]) -> torch.Tensor:
+        rows = [[START, *tokens[: POSITIONS - 2]] for tokens in token_ids(tokenizer, captions)]
+        padded = torch.tensor([row + [END] * (POSITIONS - len(row)) for row in rows])
+        hidden: torch.Tensor = text(input_ids=padded).last_hidden_state
+        return hidden
+
+    return Base(file, unet, vae, contexts)
+
+
+def alphas_cumprod() -> torch.Tensor:
+    """(1000,): the base's noise levels, those of SD 1.x."""
+    return scaled_linear().alphas_cumprod
+
+
+def new_unet(shape: UNetShape) -> UNet2DConditionModel:
+    """To be trained from scratch: what each block adds begins at zero, as in latent diffusion's own code (zero_module)."""
+    unet = shape.build()
+    with torch.no_grad():
+        for module in unet.modules():
+            if isinstance(module, ResnetBlock2D):
+                _to_zero(module.conv2)
+            if isinstance(module, Transformer2DModel):
+                _to_zero(module.proj_out)
+        _to_zero(unet.conv_out)
+    return for_training(unet)
+
+
+def for_training(model: nn.Module) -> nn.Module:
+    """Attention by plain matrix products: on a CPU the backward pass of the fused one takes ten times as long."""
+    model.set_attn_processor(AttnProcessor())
+    return model.to(memory_format=torch.channels_last)
+
+
+def original_unet(weights: Mapping[str, torch.Tensor], shape: UNetShape) -> dict[str, torch.Tensor]:
+    """A UNet's weights under their names in the original single-file layout."""
+    up = tuple(reversed(shape.attention))
+    return {UNET + unet_name(name, layers=shape.layers, up_attention=up): weight for name, weight in weights.items()}
+
+
+def base_without_unet(file: TensorFile) -> dict[str, torch.Tensor]:
+    """The base's VAE, text encoder and marks, as they are in its file."""
+    return {name: file.tensor(name) for name in file.names if not name.startswith(UNET)}
+
+
+def load_control(path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet for this UNet, as the program reads it."""
+    file = TensorFile(path)
+    return _filled(read_control_shape(file, unet), file)
+
+
+def _filled(shape: Shape, file: TensorFile) -> nn.Module:
+    module = build_skeleton(shape.build)
+    assign_weights(module, file, shape.name_in(file), dtype=torch.float32, device=torch.device("cpu"))
+    return module
+
+
+def _to_zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        parameter.zero_()
