@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from webui.core.errors import InvalidRequest, NotFound
+from webui.core.errors import Closing, InvalidRequest, NotFound, WebuiError
 from webui.core.gallery import PictureQuery
 from webui.core.images import encode_png
 from webui.jobs import picture_index
@@ -153,6 +154,29 @@ def test_a_damaged_index_is_made_anew(outputs: Path, tmp_path: Path, content: by
     index.refresh()
     assert found(index) == ["a.png"]
     index.close()
+
+
+def test_an_index_that_cannot_be_opened_just_now_is_told_and_not_thrown_away(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(outputs, "a.png", "one")
+    index = PictureIndex(outputs, tmp_path / "gallery.sqlite")
+    index.refresh()
+    index.set_favourite([index.find(PictureQuery())[0][0].id], on=True)
+    index.close()
+    with pytest.raises(Closing):
+        index.find(PictureQuery())
+
+    def locked(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    again = PictureIndex(outputs, tmp_path / "gallery.sqlite")
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_index, "use_wal", locked)
+        with pytest.raises(WebuiError, match="locked"):
+            again.find(PictureQuery())
+    assert found(again, favourites=True) == ["a.png"]
+    again.close()
 
 
 def test_ten_thousand_pictures_are_searched_soon(index: PictureIndex, outputs: Path) -> None:

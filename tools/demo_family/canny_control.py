@@ -6,7 +6,6 @@ Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusio
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, WORK, load
+from tools.demo_family.dataset import HELD_OUT, load
 from tools.demo_family.networks import Base, alphas_cumprod, for_training, load_base
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import SIDE
-from tools.demo_family.training import Plan, Training, velocity_batch
+from tools.demo_family.training import Plan, Training, run_command, velocity_batch
 from webui.core.paths import PROGRAM
 from webui.core.preprocessors import find_preprocessor
 from webui.engine.annotator_filters import FILTERS
@@ -156,11 +155,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--export", action="store_true")
-    asked = parser.parse_args()
-    trained = train(asked.minutes, asked.work)
-    if asked.export:
-        export(trained)
+    run_command(__doc__, 25.0, train, export)

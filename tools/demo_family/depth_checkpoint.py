@@ -7,7 +7,6 @@ trains, or resumes what was begun, and writes models/Stable-diffusion/demo-depth
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, WORK, load
+from tools.demo_family.dataset import HELD_OUT, load
 from tools.demo_family.networks import (
     BASE,
     HEADS,
@@ -29,7 +28,7 @@ from tools.demo_family.networks import (
     original_unet,
 )
 from tools.demo_family.sampling import draw, save_sheet
-from tools.demo_family.training import Plan, Training, velocity_batch
+from tools.demo_family.training import Plan, Training, run_command, velocity_batch
 from webui.engine.families.unet import UNetShape
 
 GROUPS = 16
@@ -125,11 +124,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=28.0)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--export", action="store_true")
-    asked = parser.parse_args()
-    trained = train(asked.minutes, asked.work)
-    if asked.export:
-        export(trained)
+    run_command(__doc__, 28.0, train, export)

@@ -5,7 +5,6 @@ python -m tools.demo_family.depth_estimator --minutes 6 --export     trains, and
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import DPTConfig, DPTForDepthEstimation
 
-from tools.demo_family.dataset import HELD_OUT, WORK, load
+from tools.demo_family.dataset import HELD_OUT, load
 from tools.demo_family.sampling import save_sheet
 from tools.demo_family.scenes import SIDE
-from tools.demo_family.training import Plan, Training
+from tools.demo_family.training import Plan, Training, run_command
 from webui.core.paths import PROGRAM
 
 BATCH = 8
@@ -92,11 +91,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--export", action="store_true")
-    asked = parser.parse_args()
-    trained = train(asked.minutes, asked.work)
-    if asked.export:
-        export(trained)
+    run_command(__doc__, 6.0, train, export)

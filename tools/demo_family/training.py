@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
+from tools.demo_family.dataset import WORK
 
 Loss = Callable[[torch.Generator], torch.Tensor]
 """Draws a batch and says how wrong the model is on it."""
@@ -139,3 +142,20 @@ def velocity_batch(
     signal = alphas[steps].view(-1, 1, 1, 1)
     noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
     return noisy, steps, signal.sqrt() * noise - (1 - signal).sqrt() * latents
+
+
+def run_command(
+    description: str | None,
+    minutes: float,
+    train: Callable[[float, Path], dict[str, torch.Tensor]],
+    export: Callable[[dict[str, torch.Tensor]], None],
+) -> None:
+    """The command line of a training.  description: its module's text.   minutes: how long, unless it is said."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--export", action="store_true")
+    asked = parser.parse_args()
+    trained = train(asked.minutes, asked.work)
+    if asked.export:
+        export(trained)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
@@ -54,9 +55,9 @@ class ModelRequest(RequestPart):
         return self.result
 
     @property
+    @abstractmethod
     def details(self) -> str:
         """What is done, in a few words."""
-        raise NotImplementedError
 
 
 class MergeRequest(ModelRequest):

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from filelock import FileLock
 from PIL import Image
 
-from webui.core.errors import InvalidRequest, NotFound, WebuiError
+from webui.core.errors import Closing, InvalidRequest, NotFound, WebuiError
 from webui.core.gallery import IndexedPicture, PictureQuery
 from webui.core.images import MAX_PIXELS
 from webui.core.metadata import read as read_metadata
@@ -67,6 +68,7 @@ class PictureIndex:
         self._lock = threading.RLock()
         self._scanning = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
 
     def find(self, query: PictureQuery) -> tuple[list[IndexedPicture], int]:
         """The pictures that a query means, the newest first, and how many there are in all.  Raises InvalidRequest."""
@@ -133,20 +135,29 @@ class PictureIndex:
             return _Scan(self._outputs, self._open, anew=anew).run()
 
     def close(self) -> None:
-        """Close the file. Idempotent."""
+        """Close the file. Idempotent; whoever looks through the folder just now is told that the program is ending."""
         with self._lock:
+            self._is_closed = True
             if self._connection:
                 self._connection.close()
                 self._connection = None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """The connection, one thread at a time; what is done inside is one transaction. A damaged file is begun anew."""
+        """The connection, one thread at a time; what is done inside is one transaction. A damaged file is begun anew.
+
+        Raises WebuiError when the file cannot be read or written just now, Closing.
+        """
         with self._lock:
-            if self._connection is None:
-                self._connection = _connect(self._database)
-            with self._connection:
-                yield self._connection
+            if self._is_closed:
+                raise Closing("The program is ending.")
+            try:
+                if self._connection is None:
+                    self._connection = _connect(self._database)
+                with self._connection:
+                    yield self._connection
+            except (sqlite3.Error, OSError) as error:
+                raise WebuiError(f"The gallery's index {self._database.name} cannot be used ({error}). Is the disk full?") from None
 
 
 class _Scan:
@@ -257,14 +268,18 @@ def _picture(row: sqlite3.Row) -> IndexedPicture:
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return _made(path)
-    except sqlite3.DatabaseError:
-        # A cache: what is damaged, or of another version, is moved aside and made anew from the pictures.
-        path.replace(path.with_name(f"{path.name}.damaged"))
-        for ending in ("-wal", "-shm"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
-        return _made(path)
+    # Making the tables, and moving a damaged file aside, are for one process at a time.
+    with FileLock(path.with_name(f"{path.name}.opening.lock")):
+        try:
+            return _made(path)
+        except sqlite3.OperationalError:
+            raise  # locked, or nowhere to write: that says nothing against the file
+        except sqlite3.DatabaseError:
+            # A cache: what is damaged, or of another version, is moved aside and made anew from the pictures.
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            for ending in ("-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            return _made(path)
 
 
 def _made(path: Path) -> sqlite3.Connection:

@@ -114,12 +114,15 @@ class ScriptDesk:
         found = {upscaler: self._around.catalog.upscalers.find(upscaler)}
         pictures = self._around.inputs.files_of(request)
         work = ExtrasWork(self._job_id, request, self._settings, pictures=pictures, upscalers=found)
-        for event in self._around.engine.run(work):
+        enlarged: Image.Image | None = None
+        for event in self._around.engine.run(work):  # to its end, so that the engine is free for the next
             if isinstance(event, Drawn):
-                return event.image
-            if isinstance(event, Failed):
+                enlarged = event.image
+            elif isinstance(event, Failed):
                 raise DrawFailed(event.message, event.kind)
-        raise DrawingEnded
+        if enlarged is None:
+            raise DrawingEnded
+        return enlarged
 
 
 class ScriptRun(Run):
