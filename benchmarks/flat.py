@@ -95,7 +95,9 @@ def main() -> None:
     app = App(standard_paths(folder), engine=PhotoEngine(seconds), hashing=False)
     app.start()
     try:
-        uvicorn.run(build_server(app, api=True), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=2)
+        uvicorn.run(
+            build_server(app, api=True), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=2, timeout_keep_alive=30
+        )
     finally:
         app.close()
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,15 +51,19 @@ class Program:
 
 
 @contextmanager
-def running(*flags: str) -> Iterator[Program]:
-    """Start the program with these flags; it is ended when the block is left."""
+def running(*flags: str, root: Path = ROOT, prepare: Callable[[Path], None] = lambda data: None) -> Iterator[Program]:
+    """Start the program with these flags; it is ended when the block is left.
+
+    root: the working tree it is started from.   prepare: puts into the data folder what shall be there.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as data:
-        command = [sys.executable, str(ROOT / "launch.py"), "--no-venv", "--skip-install", "--data-dir", data, "--port", str(port), *flags]
+        prepare(Path(data))
+        command = [sys.executable, str(root / "launch.py"), "--no-venv", "--skip-install", "--data-dir", data, "--port", str(port), *flags]
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield Program(f"http://127.0.0.1:{port}", started)
         finally:

@@ -38,6 +38,7 @@ LATE_IMPORTS: Mapping[tuple[str, str], str] = {
     ("webui/engine/annotator_networks.py", "aux"): "controlnet_aux brings timm and more, for preprocessors that few use",
     ("webui/cli.py", "_build"): "gradio is not imported with --nowebui",
     ("webui/engine/image_models.py", "_spandrel"): "takes more than a second, and most jobs need none of it",
+    ("webui/plugins/modules.py", "_imported"): "it is the importing of an extension's libraries",
     ("webui/engine/warmup.py", "WarmingEngine._build"): "torch is imported behind the page",
 }
 

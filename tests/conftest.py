@@ -22,7 +22,15 @@ def paths(tmp_path: Path) -> Paths:
     """The folders of a program whose data folder is this test's own; of what ships, only the checkpoints are there."""
     paths = standard_paths(tmp_path)
     own = lambda folders: tuple(folder for folder in folders if folder.is_relative_to(tmp_path))  # noqa: E731
-    return replace(paths, depth_models=own(paths.depth_models), controls=own(paths.controls), shipped=None)
+    return replace(
+        paths,
+        vaes=own(paths.vaes),
+        loras=own(paths.loras),
+        embeddings=own(paths.embeddings),
+        depth_models=own(paths.depth_models),
+        controls=own(paths.controls),
+        shipped=None,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,17 @@ from webui.core.request import GenerationRequest
 
 
 class FakeEngine:
-    """Draws `request.images` pictures in `request.steps` steps of `step_seconds` each. The prompt "fail" fails."""
+    """Draws `request.images` pictures in `request.steps` steps of `step_seconds` each. The prompt "fail" fails.
+
+    A step ends at once when its job is cancelled or skipped, and when step_seconds is set to a time that is over: a test may
+    slow the engine down to a crawl while it looks, and lose no time by it.
+    """
 
     device = "imagination"
 
     def __init__(self, step_seconds: float = 0.0) -> None:
-        self.step_seconds = step_seconds
+        self._changed = threading.Condition()
+        self._step_seconds = step_seconds
         self.drawn: list[tuple[str, int]] = []
         self.loaded: Path | None = None
         self.annotated: list[tuple[object, ...]] = []
@@ -31,6 +36,25 @@ class FakeEngine:
         self._skipped: set[str] = set()
         self._previewed: set[str] = set()
         self._closed = threading.Event()
+
+    @property
+    def step_seconds(self) -> float:
+        """How long a step takes."""
+        return self._step_seconds
+
+    @step_seconds.setter
+    def step_seconds(self, seconds: float) -> None:
+        with self._changed:
+            self._step_seconds = seconds
+            self._changed.notify_all()
+
+    def _take_a_step(self, job_id: str) -> None:
+        began = time.monotonic()
+        with self._changed:
+            while (left := began + self._step_seconds - time.monotonic()) > 0:
+                if self._closed.is_set() or job_id in self._cancelled | self._skipped:
+                    return
+                self._changed.wait(left)
 
     def run(self, work: AnyWork) -> Iterator[EngineEvent]:
         if isinstance(work, ExtrasWork):
@@ -55,7 +79,7 @@ class FakeEngine:
                 if work.job_id in self._skipped:
                     self._skipped.discard(work.job_id)
                     break
-                time.sleep(self.step_seconds)
+                self._take_a_step(work.job_id)
                 fraction = (batch + (step + 1) / request.steps) / request.batch_count
                 yield Progress(batch, request.batch_count, step + 1, request.steps, fraction, 0.1)
                 if work.job_id in self._previewed:
@@ -75,7 +99,7 @@ class FakeEngine:
                 if work.job_id in self._cancelled or self._closed.is_set():
                     yield Cancelled()
                     return
-                time.sleep(self.step_seconds)
+                self._take_a_step(work.job_id)
                 yield Progress(index, work.request.images, tile + 1, 10, (index + (tile + 1) / 10) / work.request.images, 0.1)
             if work.job_id in self._skipped:
                 self._skipped.discard(work.job_id)
@@ -88,10 +112,14 @@ class FakeEngine:
         yield Finished()
 
     def cancel(self, job_id: str) -> None:
-        self._cancelled.add(job_id)
+        with self._changed:
+            self._cancelled.add(job_id)
+            self._changed.notify_all()
 
     def skip(self, job_id: str) -> None:
-        self._skipped.add(job_id)
+        with self._changed:
+            self._skipped.add(job_id)
+            self._changed.notify_all()
 
     def want_preview(self, job_id: str) -> None:
         self._previewed.add(job_id)
@@ -131,7 +159,9 @@ class FakeEngine:
         return MemoryUse(ram_free=1, ram_used=1, ram_total=2)
 
     def close(self) -> None:
-        self._closed.set()
+        with self._changed:
+            self._closed.set()
+            self._changed.notify_all()
 
 
 def picture_of(seed: int, width: int, height: int) -> Image.Image:

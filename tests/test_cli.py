@@ -78,7 +78,7 @@ def test_folders_of_flags_come_after_the_standard_ones(tmp_path: Path) -> None:
         )
     )
     assert paths.checkpoints[:3] == (tmp_path / "models" / "Stable-diffusion", tmp_path / "a", tmp_path / "b")
-    assert paths.vaes == (tmp_path / "models" / "VAE", tmp_path / "v")
+    assert paths.vaes[:2] == (tmp_path / "models" / "VAE", tmp_path / "v")
 
 
 def test_without_a_data_folder_the_programs_own_is_used() -> None:
@@ -213,6 +213,20 @@ def test_the_port_answers_before_torch_is_there_and_a_signal_ends_it_with_succes
     assert "Traceback" not in rest
     assert "secret-word" not in printed + rest
     assert "--xformers: accepted for A1111's sake; not needed here" in printed
+
+
+def test_an_extension_is_there_before_the_server_asks_for_its_routes(tmp_path: Path) -> None:
+    folder = tmp_path / "extensions" / "greeter"
+    folder.mkdir(parents=True)
+    (folder / "extension.py").write_text(
+        "from webui.plugins.hookspecs import hookimpl\n\n\n@hookimpl\ndef register_routes(router):\n"
+        "    router.add_api_route('/hello', lambda: {'says': 'hello'})\n"
+    )
+    with start(tmp_path, "--port", "0") as run:
+        printed, url = wait_for_port(run)
+        assert httpx.get(url + "/extension-api/greeter/hello").json() == {"says": "hello"}, printed
+        run.terminate()
+        output_of(run)
 
 
 def test_requests_that_wait_do_not_hold_up_the_end_and_their_job_is_queued_again(paths: Paths) -> None:

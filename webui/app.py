@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from webui.core.metadata import read as read_metadata
 from webui.core.model_jobs import DownloadRequest, MergeRequest
 from webui.core.paths import Paths
 from webui.core.ports import Engine
+from webui.core.preprocessors import PREPROCESSORS, Preprocessor, find_preprocessor
 from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
-from webui.core.samplers import SAMPLERS, SCHEDULES, Sampler, Schedule
+from webui.core.samplers import SAMPLERS, SCHEDULES, Sampler, Schedule, find_sampler, find_schedule
 from webui.core.scripts import Desk, Plan, Script, check_size
 from webui.core.settings import Settings
 from webui.core.settings_store import SettingsStore
 from webui.core.styles import StyleStore
+from webui.core.upscalers import Upscaler
 from webui.core.verdict import Verdict
 from webui.core.web import Web
 from webui.core.wildcards import Wildcards
@@ -43,6 +46,7 @@ from webui.jobs.queue import JobQueue
 from webui.jobs.settling import name_models, settle
 from webui.jobs.verify import Claim, Verifications
 from webui.plugins.host import Host
+from webui.plugins.install.installer import Installer
 
 __all__ = ["App", "Job"]
 
@@ -53,7 +57,7 @@ class App:
     """Owner of settings, catalog, engine, queue and extensions. `api` and `ui` talk to this and nothing behind it.
 
     engine: another engine than the local one, for tests and remote machines.   watching: look again by itself when model files change.
-    web: what downloads may reach, for tests.
+    web: what downloads may reach, for tests.   extension_access: whether extensions may be installed and changed from the page and the API.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class App:
         engine: Engine | None = None,
         web: Web | None = None,
         safe_mode: bool = False,
+        extension_access: bool = True,
         hashing: bool = True,
         watching: bool = False,
     ) -> None:
@@ -73,22 +78,25 @@ class App:
         self.catalog = Catalog(paths, hashing=hashing)
         self.models = ModelCards(self.catalog, paths)
         self._watch = FolderWatch(paths.model_folders, self.catalog.refresh) if watching else None
-        self.engine = engine or WarmingEngine(engine_options or EngineOptions(), paths)
+        self.host = Host(paths.extensions, safe_mode=safe_mode)
+        self._extensions_loaded = False
+        self.engine = engine or WarmingEngine(engine_options or EngineOptions(), paths, self.host.engine_side)
         self.styles = StyleStore((paths.styles,))
         self._prompts = PromptPreparation(self.styles, Wildcards(paths.wildcards))
         self._verifications = Verifications()
-        self.host = Host(paths.extensions, safe_mode=safe_mode)
         self.outputs = Outputs(paths, paths.state / "queue.sqlite")
         self.gallery = PictureIndex(paths.outputs, paths.state / "gallery.sqlite")
         self._web = web or Web()
+        self.installer = Installer(paths.extensions, self.settings, loaded=self.host.extensions, web=self._web, allowed=extension_access)
         self.queue = JobQueue(
             paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self._prompts, web=self._web
         )
 
     def start(self) -> None:
         """Find models, load extensions, warm the engine up in the background, and take up the queue where it was left."""
+        self.load_extensions()
         self.catalog.refresh()
-        self.host.load()
+        self.host.start(self)
         if isinstance(self.engine, WarmingEngine):
             self.engine.warm_up()
         self.queue.start()
@@ -96,12 +104,26 @@ class App:
         if self._watch:
             self._watch.start()
 
+    def load_extensions(self) -> None:
+        """Import what is in extensions/. To be called before a server is built, which asks for routes and tabs. Idempotent."""
+        if self._extensions_loaded:
+            return
+        self._extensions_loaded = True
+        self.installer.begin()
+        settings = self.settings.snapshot()
+        self.host.load(disabled=settings.disabled_extensions, disable_all=settings.disable_all_extensions)
+        additions = self.host.additions()
+        self.settings.declare({name: field for one in additions for name, field in one.settings.items()})
+        self.catalog.add_upscalers(Upscaler(one.name) for addition in additions for one in addition.upscalers)
+
     def close(self) -> None:
         """Put running jobs back into the queue, stop the engine, close files. Idempotent."""
         if self._watch:
             self._watch.close()
+        self.installer.close()
         self.queue.close()
         self.engine.close()
+        self.host.close()
         self.catalog.close()
         self.outputs.close()
         self.gallery.close()
@@ -122,12 +144,14 @@ class App:
         remarked on.   save: keep the pictures in outputs/ (None: as the settings say).
         source: who asks ("ui", "api", ...), shown in the queue.   Raises InvalidRequest, NotFound, QueueFull.
         """
-        settings = self.settings.snapshot().changed(overrides or {})
+        settings = self.settings.with_changes(overrides or {})
         if request.script:
             return self._submit_script(request, settings, tuple(styles), save=save, source=source, job_id=job_id)
+        request = self.host.begin(request, settings)
         request, remarks = self._prompts.prepare(request, settings, styles)
         request = self.host.change_request(request).with_real_seed()
         request, more = self._prompts.draw_wildcards(request, settings)
+        request = self.host.settle(request, settings)
         request, notes = settle(request, settings, self.catalog)
         check_cost(request, settings)
         wants_saving = settings.samples_save if save is None else save
@@ -135,6 +159,7 @@ class App:
 
     def change_settings(self, changes: Mapping[str, Any]) -> Settings:
         """Validate and store settings, all or none; models may be named as A1111 names them.  Raises WebuiError."""
+        self.installer.check_settings(changes)
         return self.settings.change(name_models(changes, self.catalog))
 
     def estimate_depth(self, picture: Image, request: GenerationRequest) -> Image:
@@ -145,7 +170,7 @@ class App:
 
     def plan_script(self, request: GenerationRequest, overrides: Mapping[str, Any] | None = None) -> Plan:
         """How much the request's script would draw, before it is submitted.  Raises InvalidRequest when it cannot be."""
-        return self._plan_script(request, self.settings.snapshot().changed(overrides or {}))
+        return self._plan_script(request, self.settings.with_changes(overrides or {}))
 
     def _plan_script(self, request: GenerationRequest, settings: Settings) -> Plan:
         script = self.host.find_script(request.script)
@@ -241,7 +266,8 @@ class App:
 
     def read_paste(self, source: str | PictureMetadata) -> Pasted:
         """What an infotext or a picture that was read would change; its models are looked up here by hash, else by name."""
-        return read_paste(source, find_checkpoint=self._checkpoint_name, find_vae=self._vae_name)
+        pasted = read_paste(source, find_checkpoint=self._checkpoint_name, find_vae=self._vae_name)
+        return self.host.infotext_pasted(source if isinstance(source, str) else source.infotext, pasted)
 
     def verify(self, data: bytes, *, source: str = "ui") -> Job:
         """Draw a picture file again, unsaved, from what it says of itself; when the job has ended, `verdict` compares.
@@ -285,9 +311,15 @@ class App:
     @property
     def samplers(self) -> tuple[Sampler, ...]:
         """Every sampling method, in the order they are shown."""
-        return SAMPLERS
+        return (*SAMPLERS, *(find_sampler(one.name) for addition in self.host.additions() for one in addition.samplers))
+
+    @property
+    def preprocessors(self) -> tuple[Preprocessor, ...]:
+        """Every preprocessor of ControlNet, in the order they are shown."""
+        added = (one for addition in self.host.additions() for one in addition.preprocessors)
+        return (*PREPROCESSORS, *(replace(find_preprocessor(one.name), types=one.types) for one in added))
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """Every schedule type, in the order they are shown."""
-        return SCHEDULES
+        return (*SCHEDULES, *(find_schedule(one.name) for addition in self.host.additions() for one in addition.schedules))

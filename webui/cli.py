@@ -30,6 +30,7 @@ from webui.core.errors import StartupError
 from webui.core.paths import PROGRAM, Paths, standard_paths
 from webui.engine.warmup import EngineOptions
 from webui.flags import Flags, parse_flags
+from webui.plugins.install.commands import run_command
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     start_logging(flags.loglevel)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if flags.command:
+            return run_command(flags.command[1:], paths_from(flags))
         _run(flags)
     except StartupError as error:
         log.error("%s", error)
@@ -187,17 +190,19 @@ def _run(flags: Flags) -> None:
         command_line_settings=settings_from(flags),
         engine_options=engine_options_from(flags),
         safe_mode=flags.disable_all_extensions,
+        extension_access=flags.enable_insecure_extension_access or _host(flags) in LOOPBACK,
         hashing=not flags.no_hashing,
         watching=True,
     )
     try:
+        app.load_extensions()
         _serve(app, flags)
     finally:
         app.close()
 
 
 def _serve(app: App, flags: Flags) -> None:
-    host = flags.server_name or ("0.0.0.0" if flags.listen else LOOPBACK[0])  # noqa: S104 - only by the user's own flag
+    host = _host(flags)
     port = flags.port if flags.port is not None else 7861 if flags.nowebui else 7860
     _check_tls(flags)
     server = _build(app, flags, host)
@@ -218,6 +223,11 @@ def _serve(app: App, flags: Flags) -> None:
     )
     url = f"{scheme}://{shown}:{listener.getsockname()[1]}"
     Server(config, app, url=url, open_browser=flags.autolaunch and not flags.nowebui).run(sockets=[listener])
+
+
+def _host(flags: Flags) -> str:
+    """The name or address to serve on."""
+    return flags.server_name or ("0.0.0.0" if flags.listen else LOOPBACK[0])  # noqa: S104 - only by the user's own flag
 
 
 def _build(app: App, flags: Flags, host: str) -> FastAPI:

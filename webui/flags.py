@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 REDACTED = "***"
 LISTS = ("append", "extend")
+# Words that, in the place of the first flag, have something else done than the program started.
+COMMANDS = ("extensions",)
 
 
 def flag(default: Any, help: str, *, group: str, also: tuple[str, ...] = (), secret: bool = False, **argument: Any) -> Any:
@@ -43,6 +45,7 @@ def port_number(text: str) -> int:
 class Flags:
     """The command line, read.
 
+    command: "extensions" and the words behind it, which are not read here; without it the program is started.
     unneeded: flags of A1111's that were given and mean nothing here.   ignored: unknown arguments that
     IGNORE_CMD_ARGS_ERRORS let pass.
     """
@@ -90,6 +93,9 @@ class Flags:
     lowvram: bool = flag(False, "use much less GPU memory, much slower", group="drawing")
     deterministic: bool = flag(False, "a picture never depends on what else is being drawn", group="drawing")
 
+    enable_insecure_extension_access: bool = flag(
+        False, "let extensions be installed and changed also when other machines are let in", group="program"
+    )
     disable_all_extensions: bool = flag(
         False, "start without extensions", group="program", also=("--safe-mode", "--disable-extra-extensions")
     )
@@ -97,6 +103,7 @@ class Flags:
     no_venv: bool = flag(False, "install into this Python, not into venv/", group="program")
     skip_install: bool = flag(False, "install nothing", group="program", also=("--skip-prepare-environment",))
 
+    command: tuple[str, ...] = ()
     unneeded: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -136,15 +143,28 @@ def parse_flags(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
     """
     parser = _build_parser()
     try:
-        arguments = [*argv, *shlex.split(environ.get("COMMANDLINE_ARGS", ""))]
+        more = shlex.split(environ.get("COMMANDLINE_ARGS", ""))
     except ValueError as error:
         parser.error(f"COMMANDLINE_ARGS cannot be read: {error}")
-    arguments, unneeded = _without_unneeded(arguments)
+    if argv and argv[0] in COMMANDS:
+        return _parse_command(argv, more)
+    arguments, unneeded = _without_unneeded([*argv, *more])
     values, unknown = parser.parse_known_args(arguments)
     if unknown and not environ.get("IGNORE_CMD_ARGS_ERRORS"):
         parser.error(_describe_unknown(unknown))
-    read: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(values).items()}
-    return Flags(**read, unneeded=unneeded, ignored=tuple(unknown))
+    return Flags(**_read(values), unneeded=unneeded, ignored=tuple(unknown))
+
+
+def _parse_command(argv: Sequence[str], more: Sequence[str]) -> Flags:
+    """Take the program's flags (--data-dir, --no-venv, ...) from among a command's words, and COMMANDLINE_ARGS besides."""
+    parser = _build_parser(helps=False)
+    values, words = parser.parse_known_args(list(argv[1:]))
+    values, _ = parser.parse_known_args(_without_unneeded(more)[0], values)
+    return Flags(**_read(values), command=(argv[0], *words))
+
+
+def _read(values: argparse.Namespace) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(values).items()}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -154,13 +174,14 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _build_parser() -> _Parser:
+def _build_parser(*, helps: bool = True) -> _Parser:
     parser = _Parser(
         prog="launch.py",
-        usage="python launch.py [flags]",
+        usage="python launch.py [flags]\n       python launch.py extensions install|list|update|enable|disable|remove|new",
         description="A Stable Diffusion web UI and JSON API. COMMANDLINE_ARGS in the environment is read after the flags.",
         epilog="Flags that only A1111 needed (--xformers, --opt-..., ...) are accepted and do nothing.",
         allow_abbrev=False,
+        add_help=helps,
     )
     groups = {}
     for declared in _declared():

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import sync_playwright
 
 from tests.fake_engine import FakeEngine
+from tests.listening import listening
 from webui.api.server import build_server
 from webui.app import App
 
@@ -26,17 +26,8 @@ POST = "POST /sdapi/v1/txt2img HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: appl
 
 @pytest.fixture
 def port(app: App) -> Iterator[int]:
-    server = uvicorn.Server(
-        uvicorn.Config(build_server(app, api=True, max_body_bytes=100_000), host="127.0.0.1", port=0, log_level="error")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    with listening(build_server(app, api=True, max_body_bytes=100_000)) as number:
+        yield number
 
 
 def speak(port: int, request: bytes) -> bytes:

@@ -189,7 +189,17 @@ def test_15_a_password_for_the_api_alone_covers_every_tongue(serve: Callable[...
 
 def test_21_nothing_is_deleted_by_a_path(app: App) -> None:
     paths = build_server(app, api=True).openapi()["paths"]
-    assert [path for path, methods in paths.items() if "delete" in methods] == ["/api/v1/jobs/{job_id}"]
+    assert [path for path, methods in paths.items() if "delete" in methods] == ["/api/v1/jobs/{job_id}", "/api/v1/extensions/{folder}"]
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "..%2foutputs", ".trash", ".staging", "%00", "C:%5c", "a" * 5000])
+def test_21_an_extension_is_removed_by_its_name_alone(client: TestClient, app: App, name: str) -> None:
+    kept = app.paths.extensions / "kept"
+    kept.mkdir(parents=True)
+    (kept / "extension.py").write_text("")
+    before = sorted(path for path in app.paths.data.rglob("*") if "state" not in path.parts)
+    assert client.delete(f"/api/v1/extensions/{name}").status_code in (400, 404, 405, 422)
+    assert sorted(path for path in app.paths.data.rglob("*") if "state" not in path.parts) == before
 
 
 @pytest.mark.parametrize("name", ["%0d%0aX-Evil: 1", "a\\r\\nX-Evil:1", "%00", "..%2f..%2fetc", "a" * 5000])

@@ -44,7 +44,7 @@ def request_of(app: App) -> GenerationRequest:
 
 
 def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["demo-depth.safetensors", "demo.safetensors"]
+    assert [model.id for model in client.models.list()] == ["demo-depth.safetensors", "demo-inpainting.safetensors", "demo.safetensors"]
     assert client.models.retrieve("demo.safetensors").owned_by == "local"
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("missing")

@@ -13,12 +13,6 @@ from tests.catalog.model_files import EMBEDDING, LORA, SD1, SDXL, VAE, write_mod
 from webui.catalog.adapters import Lora, identify_adapter, list_adapters, name_loras
 from webui.catalog.identify import Identity
 from webui.core.errors import ModelError
-from webui.core.paths import standard_paths
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return standard_paths(tmp_path)
 
 
 def listed(paths):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +13,7 @@ from webui.catalog.cards import ModelCards
 from webui.catalog.catalog import Catalog
 from webui.core.errors import InvalidRequest, NotFound
 from webui.core.model_cards import Query
-from webui.core.paths import Paths, standard_paths
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return standard_paths(tmp_path / "data")
+from webui.core.paths import Paths
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_unchanged_files_are_identified_once(catalog, models, paths, monkeypatch
     write_model(models / "m.safetensors", SD1, {"a": "b"})
     catalog.refresh()
     catalog.close()
-    monkeypatch.setattr(catalog_module, "identify", None)
+    monkeypatch.setattr(catalog_module, "identify_checkpoint", None)
     again = Catalog(paths)
     assert listed(again) == ["m.safetensors"]
     assert again.checkpoints()[0].identity.metadata == {"a": "b"}

@@ -45,10 +45,10 @@ def pictures(events: Sequence[EngineEvent]) -> dict[int, np.ndarray]:
 
 
 class Studio:
-    """A device loop and the pipeline manager it draws with."""
+    """A device loop and the pipeline manager it draws with.  budget: bytes of models that nobody uses just now."""
 
-    def __init__(self, device: Device, tokenizer: CLIPTokenizer, *, deterministic: bool = False) -> None:
-        self.pipelines = PipelineManager(device, GIGABYTE)
+    def __init__(self, device: Device, tokenizer: CLIPTokenizer, *, deterministic: bool = False, budget: int = GIGABYTE) -> None:
+        self.pipelines = PipelineManager(device, budget)
         self.loop = DeviceLoop(self.pipelines, deterministic=deterministic)
         self.annotators = Annotators(Path("nowhere"), device.torch)
         self._tokenizer = tokenizer

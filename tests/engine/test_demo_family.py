@@ -132,7 +132,11 @@ def test_an_upscaler_draws_what_shrinks_back_to_the_picture(tmp_path: Path, name
 def test_what_ships_is_found_wherever_the_data_folder_is(tmp_path: Path) -> None:
     catalog = Catalog(standard_paths(tmp_path))
     catalog.refresh()
-    assert {"demo.safetensors", "demo-depth.safetensors"} <= {file.name for file in catalog.checkpoints()}
+    assert {"demo.safetensors", "demo-depth.safetensors", "demo-inpainting.safetensors"} <= {file.name for file in catalog.checkpoints()}
+    assert catalog.find_lora("demo-blueprint").path == MODELS / "Lora" / "demo-blueprint.safetensors"
+    assert catalog.find_embedding("demo-neapolitan").path == PROGRAM / "embeddings" / "demo-neapolitan.safetensors"
+    assert [vae.path for vae in catalog.vaes()] == [MODELS / "VAE" / "poster-for-demo.safetensors"]
+    assert [catalog.find_vae("Automatic", file) for file in catalog.checkpoints()] == [None] * len(catalog.checkpoints())
     assert catalog.find_checkpoint("").name == "demo.safetensors"
     assert catalog.depth_model() == MODELS / "Depth" / "demo-dpt"
     assert "demo-canny" in [file.called for file in catalog.controls().files]

@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tests.engine.diffusers_folders import write_folder
 from tests.engine.studio import Studio, work_for
 from tests.engine.tiny_models import LoneVae, TinyModel, TinyShape, make_checkpoint, rewrite
 from webui.catalog.identify import identify
@@ -71,6 +72,15 @@ def assert_equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) 
     for name, tensor in left.items():
         assert tensor.dtype == right[name].dtype, name
         assert tensor.reshape(-1).view(torch.uint8).equal(right[name].reshape(-1).view(torch.uint8)), name
+
+
+@pytest.mark.parametrize("name", ["tiny", "deep"])
+def test_a_folder_in_diffusers_layout_is_converted_to_the_original_file(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path, target: Path
+) -> None:
+    model: TinyModel = request.getfixturevalue(name)
+    assert_equal(merged(work(target, write_folder(tmp_path / "folder", model))), load_file(model.path))
+    assert metadata(target)["unet_attention_heads"] == str(model.shape.heads)
 
 
 def test_weighted_sum_is_the_formula(tiny: TinyModel, twin: TinyModel, target: Path) -> None:

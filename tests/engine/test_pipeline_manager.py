@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.engine.diffusers_folders import write_folder
 from tests.engine.tiny_models import LoneVae, TinyModel, assert_same_weights, rewrite
 from webui.core.errors import ModelError
-from webui.engine import pipeline_manager
+from webui.engine import loading, pipeline_manager
 from webui.engine.device import Device
 from webui.engine.noise_levels import EpsPrediction, VPrediction
 from webui.engine.pipeline_manager import PipelineManager, PipelineSpec
@@ -64,6 +65,25 @@ def test_a_second_visit_loads_nothing(cpu: Device, tiny: TinyModel, loads: list[
     assert manager.resident(PipelineSpec(tiny.path))
     assert components_of(manager, PipelineSpec(tiny.path)) == first
     assert len(loads) == 3
+
+
+def test_a_second_visit_reads_no_description_again(cpu: Device, tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "folder", tiny)
+    manager = PipelineManager(cpu, PLENTY)
+    with manager.lease(PipelineSpec(folder)):
+        pass
+    monkeypatch.setattr(loading, "describe_folder", None)
+    monkeypatch.setattr(loading, "safe_open", None)
+    with manager.lease(PipelineSpec(folder)) as pipeline:
+        assert_same_weights(pipeline.unet, tiny.unet)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the kernel does not tell what is mapped")
+def test_a_file_is_not_held_open_once_its_weights_are_elsewhere(tiny: TinyModel, tmp_path: Path) -> None:
+    own = Path(shutil.copy(tiny.path, tmp_path / "own.safetensors"))
+    manager = PipelineManager(Device(torch.device("cpu"), torch.bfloat16, torch.bfloat16), PLENTY)
+    with manager.lease(PipelineSpec(own)):
+        assert str(own) not in Path("/proc/self/maps").read_text()
 
 
 def test_two_leases_at_a_time_share_their_components(cpu: Device, tiny: TinyModel) -> None:

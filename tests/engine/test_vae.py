@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import Decoder
+from diffusers.models.autoencoders.vae import Decoder, Encoder
+from PIL import Image
 
 from tests.engine.tiny_models import LoneVae, make_vae
 from webui.core.errors import OutOfMemory
 from webui.core.paths import PROGRAM
 from webui.engine.device import Device
 from webui.engine.pipeline_manager import PipelineManager, PipelineSpec
-from webui.engine.vae import NotANumber, decode_in_tiles, decode_picture, to_image
+from webui.engine.vae import NotANumber, decode_in_tiles, decode_picture, encode_picture, to_image
 
 SCALING = 0.18215
 
@@ -155,3 +156,52 @@ def test_nan_in_every_precision_is_an_error_that_says_what_to_do(own_vae: Autoen
         with pytest.raises(NotANumber, match="all NaNs was produced in VAE"):
             decode_picture(own_vae, latent_of(8, 8))
         assert own_vae.dtype == dtype
+
+
+def picture_of(height: int, width: int) -> Image.Image:
+    levels = np.random.default_rng(1).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def test_overflow_in_half_precision_is_encoded_again_in_float32(own_vae: AutoencoderKL) -> None:
+    own_vae.encoder.conv_in.weight.mul_(1e5)
+    own_vae.to(torch.float16)
+    picture = picture_of(64, 64)
+    assert own_vae.encode(torch.zeros(1, 3, 64, 64).half() + 1).latent_dist.mode().isnan().any()
+    latents = encode_picture(own_vae, picture)
+    assert own_vae.dtype == torch.float16
+    assert latents.isfinite().all()
+    own_vae.to(torch.float32)
+    assert torch.equal(latents, encode_picture(own_vae, picture))
+
+
+def test_a_picture_that_cannot_be_encoded_in_any_precision_is_an_error(own_vae: AutoencoderKL) -> None:
+    own_vae.encoder.conv_out.bias.fill_(torch.nan)
+    with pytest.raises(NotANumber, match="all NaNs was produced in VAE"):
+        encode_picture(own_vae, picture_of(64, 64))
+
+
+@pytest.mark.parametrize("size", [(256, 192), (136, 320)])
+def test_out_of_memory_the_picture_is_encoded_in_tiles(lone_vae: LoneVae, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    really, whole = Encoder.forward, encode_picture(lone_vae.vae, picture_of(*size))
+
+    def refuse_more_than_a_tile(encoder: Encoder, sample: torch.Tensor, *args: Any) -> torch.Tensor:
+        if max(sample.shape[-2:]) > 160:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return really(encoder, sample, *args)
+
+    monkeypatch.setattr(Encoder, "forward", refuse_more_than_a_tile)
+    tiled = encode_picture(lone_vae.vae, picture_of(*size))
+    assert tiled.shape == whole.shape
+    assert not torch.equal(tiled, whole)
+    assert float((tiled - whole).abs().mean()) < 0.3 * float(whole.std())
+    assert not lone_vae.vae.use_tiling
+
+
+def test_a_picture_of_which_not_even_a_tile_fits_is_refused(lone_vae: LoneVae, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(encoder: Encoder, sample: torch.Tensor, *args: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Encoder, "forward", refuse)
+    with pytest.raises(OutOfMemory, match=r"cannot be encoded, not even in tiles\. Make it smaller"):
+        encode_picture(lone_vae.vae, picture_of(64, 64))

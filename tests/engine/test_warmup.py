@@ -17,7 +17,7 @@ from tests.fake_engine import FakeEngine
 from webui.core.errors import StartupError
 from webui.core.events import Cancelled, EngineEvent, Failed, Finished
 from webui.core.paths import Paths
-from webui.core.ports import Engine, Work
+from webui.core.ports import Engine, EngineHooks, Work
 from webui.engine.warmup import EngineOptions, WarmingEngine
 
 PATIENCE = 60.0
@@ -35,7 +35,7 @@ class Import:
         self.error = error
         self._finished.set()
 
-    def build(self, options: EngineOptions, paths: Paths) -> Engine:
+    def build(self, options: EngineOptions, paths: Paths, hooks: EngineHooks) -> Engine:
         assert self._finished.wait(PATIENCE)
         if self.error:
             raise self.error

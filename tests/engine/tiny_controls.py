@@ -12,7 +12,7 @@ from diffusers import ControlNetModel
 from safetensors.torch import save_file
 
 from tests.engine.tiny_models import TinyShape
-from webui.engine.families.ldm_layout import unet_name
+from webui.catalog.ldm_layout import unet_name
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from tests.engine.tiny_models import vae_tensors
+from webui.catalog.ldm_layout import unet_name
 from webui.engine.families.layout import UNET, VAE
-from webui.engine.families.ldm_layout import unet_name
 
 HEAD_WIDTH = 8
 METADATA: Mapping[str, str] = {

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from webui.catalog.ldm_layout import unet_name, vae_name
 from webui.engine.families.layout import UNET, VAE
-from webui.engine.families.ldm_layout import unet_name, vae_name
 from webui.engine.families.sd1 import TEXT
 
 

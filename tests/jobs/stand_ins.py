@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from PIL.Image import Image
 
 from tests.fake_engine import FakeEngine
 from webui.catalog.catalog import Checkpoint, ModelFile
@@ -73,6 +75,30 @@ class NotingHooks:
 
     def change_request(self, request: GenerationRequest) -> GenerationRequest:
         return request
+
+    def begin(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+        return request
+
+    def settle(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
+        return request
+
+    def knows_network(self, kind: str) -> bool:
+        return False
+
+    def before_job(self, job_id: str, request: GenerationRequest) -> None:
+        pass
+
+    def wants_batches(self, request: GenerationRequest) -> bool:
+        return False
+
+    def after_batch(self, images: list[Image], request: GenerationRequest, batch: int, settings: Settings) -> list[Image]:
+        return images
+
+    def after_image(self, image: Image, request: GenerationRequest, index: int, settings: Settings) -> tuple[Image, Mapping[str, str]]:
+        return image, {}
+
+    def infotext_written(self, pairs: Mapping[str, str], request: GenerationRequest, index: int) -> Mapping[str, str]:
+        return pairs
 
     def picture_saved(self, picture: Picture) -> None:
         self.saved.append(picture)

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from tests.catalog.model_files import EMBEDDING, LORA, write_model
 from webui.catalog.catalog import Catalog
-from webui.core.paths import Paths, standard_paths
+from webui.core.paths import Paths
 from webui.core.request import GenerationRequest
 from webui.jobs.networks import find_networks
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return standard_paths(tmp_path)
 
 
 @pytest.fixture

@@ -14,14 +14,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.ui.conftest import LOCAL
-from tests.ui.person import Site
+from tests.ui.person import PATIENCE, Site
 from webui.app import App
 from webui.core.images import decode_image, encode_png
 from webui.ui.canvas import build_canvas, read_canvas
 
 WIDTH, HEIGHT = 320, 200
 VIEWPORT: Any = {"width": 1280, "height": 900}
-PATIENCE = 60_000  # milliseconds
 KINDS: tuple[tuple[str, dict[str, bool]], ...] = (
     ("plain", {}), ("inpaint", {"mask": True}), ("sketch", {"colours": True}), ("both", {"mask": True, "colours": True}),
 )  # fmt: skip

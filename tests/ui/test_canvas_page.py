@@ -21,7 +21,6 @@ from tests.ui.canvas_person import (
     KINDS,
     LEAVE_FULL_SCREEN,
     LISTEN,
-    PATIENCE,
     RESET,
     VIEWPORT,
     WIDTH,
@@ -52,13 +51,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         with served(app) as address:
             yield Site(address, app, FakeEngine())
     app.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience() -> Iterator[None]:
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_no_other_folder_is_read(app: App, name: str) -> None:
 def test_a_folders_pictures_become_one_job(app: App) -> None:
     (app.paths.data / "inputs" / "holiday" / "z.png").symlink_to(app.paths.data / "secret" / "b.png")
     job = app.queue.job(submit(app, {"options": OPTIONS, "folder": "inputs/holiday"}))
-    job.wait(20)
+    job.wait(60)
     assert [picture.path.name for picture in job.pictures] == ["00000-a.png", "00001-b.png"]
     assert picture_before(app, job.pictures[1].id).startswith("data:image/png;base64,")
 

@@ -41,7 +41,7 @@ def test_overrides_and_styles_go_with_the_job(fake_app: App) -> None:
     value = submit(fake_app, lambda: wish(overrides={"CLIP_stop_at_last_layers": 2}, styles=("Photo",)), None)
     job = fake_app.queue.job(value["job"])
     assert (job.request.prompt, job.request.negative_prompt) == ("photo of ", "painting")
-    job.wait(20)
+    job.wait(60)
     assert "Clip skip: 2" in job.pictures[0].infotext
     assert fake_app.settings.snapshot().CLIP_stop_at_last_layers == 1
 
@@ -60,7 +60,7 @@ def test_equal_messages_make_different_values_so_that_the_page_hears_both(fake_a
 
 def test_a_finished_job_shows_its_pictures_with_place_and_exact_seed(fake_app: App) -> None:
     job = fake_app.submit(request(seed=9007199254740993, batch_count=2), source="ui")
-    job.wait(20)
+    job.wait(60)
     view = see(fake_app, job.id)
     assert (view["state"], view["expected"], len(view["pictures"])) == ("finished", 2, 2)
     assert [picture["seed"] for picture in view["pictures"]] == ["9007199254740993", "9007199254740994"]
@@ -69,7 +69,7 @@ def test_a_finished_job_shows_its_pictures_with_place_and_exact_seed(fake_app: A
 
 def test_pictures_the_page_has_are_not_sent_again(fake_app: App) -> None:
     job = fake_app.submit(request(batch_count=2), source="ui")
-    job.wait(20)
+    job.wait(60)
     order = see(fake_app, job.id)["order"]
     view = see(fake_app, job.id, known=(order[0],))
     assert [picture["id"] for picture in view["pictures"]] == [order[1]]
@@ -78,7 +78,7 @@ def test_pictures_the_page_has_are_not_sent_again(fake_app: App) -> None:
 
 def test_a_picture_that_is_not_kept_has_no_place(fake_app: App) -> None:
     job = fake_app.submit(request(), source="ui", save=False)
-    job.wait(20)
+    job.wait(60)
     assert see(fake_app, job.id)["pictures"][0]["place"] is None
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_job_is_gone_and_acting_on_it_does_nothing(fake_app: App) -> 
 
 def test_a_failed_job_says_why(fake_app: App) -> None:
     job = fake_app.submit(request(prompt="fail"), source="ui")
-    job.wait(20)
+    job.wait(60)
     view = see(fake_app, job.id)
     assert (view["state"], view["error"]) == ("failed", "This prompt always fails.")
 
@@ -117,8 +117,8 @@ def test_previews_are_made_only_for_a_page_that_somebody_sees(fake_app: App) -> 
 def test_a_page_opens_on_its_own_unfinished_job_else_the_running_else_the_last(fake_app: App) -> None:
     assert job_to_show(fake_app, [])["job"] is None
     ended = fake_app.submit(request(), source="ui")
-    ended.wait(20)
-    fake_app.submit(request(), source="api").wait(20)
+    ended.wait(60)
+    fake_app.submit(request(), source="api").wait(60)
     assert job_to_show(fake_app, [])["job"] == ended.id
     fake_app.queue.pause()
     mine, newest = (fake_app.submit(request(), source="ui") for _ in range(2))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from playwright.sync_api import Page, expect
 from safetensors.torch import save_file
 
@@ -41,7 +43,7 @@ def open_models(page: Page, kind: str) -> None:
 
 
 def use(page: Page, title: str, panel: str = PANEL) -> None:
-    page.locator(panel).get_by_role("button", name=f"Use {title}", exact=True).click()
+    page.locator(panel).get_by_role("button", name=re.compile(rf"^Use {re.escape(title)}\b")).click()
 
 
 def about(page: Page, title: str) -> None:
@@ -82,6 +84,23 @@ def test_a_checkpoints_card_chooses_it_with_the_values_that_suit_it(page: Page, 
     draw(page, "quick")
     job = site.app.queue.jobs()[0]
     assert (job.request.checkpoint, job.request.steps, job.request.cfg_scale) == ("large-turbo.safetensors", 4, 1.0)
+
+
+def test_a_picture_of_ones_own_becomes_a_preview_and_another_file_is_told(page: Page, site: Site, tmp_path: Path) -> None:
+    Image.new("RGB", (1600, 400), (0, 90, 200)).save(tmp_path / "mine.jpg")
+    (tmp_path / "text.png").write_text("no picture")
+    open_models(page, "embedding")
+    page.fill(f"{PANEL} input[type=search]", "softly")
+    expect(page.locator(f"{PANEL} .card")).to_have_count(1)
+    about(page, "softly")
+    page.get_by_label("Picture for the preview").set_input_files(tmp_path / "text.png")
+    expect(page.locator(".model-sheet .notice")).to_have_text("text.png is no picture that this browser can read.")
+    page.get_by_label("Picture for the preview").set_input_files(tmp_path / "mine.jpg")
+    expect(page.locator(".model-sheet [role=status]")).to_have_text("The picture is its preview now.")
+    page.wait_for_function(f"document.querySelector('{PANEL} .card img')?.naturalWidth > 0")
+    with Image.open(site.app.paths.embeddings[0] / "softly.preview.png") as stored:
+        assert stored.size == (768, 192)
+        assert abs(stored.getpixel((300, 100))[2] - 200) < 8
 
 
 def test_notes_and_a_preview_stay_and_a_deleted_model_lies_in_the_trash(page: Page, site: Site) -> None:

@@ -28,7 +28,7 @@ def change_of(told: dict[str, Any], name: str) -> dict[str, Any]:
 
 def picture_of(app: App, **changes: Any) -> bytes:
     job = app.submit(GenerationRequest(**{"width": 64, "height": 64, "steps": 3, **changes}), source="api")
-    job.wait(20)
+    job.wait(60)
     return job.pictures[0].path.read_bytes()
 
 

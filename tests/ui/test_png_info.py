@@ -41,7 +41,7 @@ def open_in_tab(page: Page, data: bytes, name: str = "cat.png") -> None:
 
 def drawn(app: App, **changes: object) -> bytes:
     job = app.submit(GenerationRequest(**{"prompt": "a cat", "width": 64, "height": 64, "steps": 3, **changes}), source="api")
-    job.wait(20)
+    job.wait(60)
     return job.pictures[0].path.read_bytes()
 
 
@@ -70,7 +70,7 @@ def test_a_verification_is_no_job_that_a_page_opens_on_and_leaves_no_picture(fak
     data = drawn(fake_app)
     before = list(fake_app.paths.outputs.rglob("*.png"))
     job = fake_app.queue.job(start(fake_app, data)["job"])
-    job.wait(20)
+    job.wait(60)
     assert job.source == "verify"
     assert list(fake_app.paths.outputs.rglob("*.png")) == before
 
@@ -82,7 +82,7 @@ def test_a_verifications_progress_ends_with_the_verdict(fake_app: App) -> None:
     assert waiting["state"] == "queued"
     assert "verdict" not in waiting
     fake_app.queue.resume()
-    fake_app.queue.job(job_id).wait(20)
+    fake_app.queue.job(job_id).wait(60)
     ended = progress(fake_app, job_id, None)
     assert ended["verdict"]["identical"]
     assert len(ended["pictures"]) == 1
@@ -108,7 +108,7 @@ def test_a_stopped_verification_is_cancelled_and_an_unknown_one_is_nothing_to_st
 
 def test_a_job_that_verified_nothing_has_no_verdict(fake_app: App) -> None:
     job = fake_app.submit(GenerationRequest(width=64, height=64, steps=1), source="ui")
-    job.wait(20)
+    job.wait(60)
     assert "verifies no picture" in progress(fake_app, job.id, None)["error"]
 
 
@@ -185,7 +185,7 @@ def test_progress_is_shown_and_stopping_cancels_the_drawing(page: Page, site: Si
     page.locator(f"{PANEL} .verdict-progress button").click()
     expect(page.locator(f"{PANEL} .verdict")).to_be_hidden()
     job = site.app.queue.jobs()[0]
-    job.wait(10)
+    job.wait(60)
     assert (job.source, job.state) == ("verify", "cancelled")
     expect(page.locator("#pnginfo_verify")).to_be_enabled()
 
@@ -201,7 +201,7 @@ def test_another_picture_ends_the_verification_of_the_first(page: Page, site: Si
     expect(page.locator(f"{PANEL} .prompt-text")).to_have_text("the second")
     expect(page.locator(f"{PANEL} .verdict")).to_be_hidden()
     job = next(job for job in site.app.queue.jobs() if job.source == "verify")
-    job.wait(10)
+    job.wait(60)
     assert job.state == "cancelled"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.ui.person import Site
+from tests.ui.person import PROMPT, Site
 from webui.app import App
 from webui.core.request import GenerationRequest
-from webui.ui.queue_tab import change, queue_as_shown
+from webui.ui.queue_tab import change, queue_as_shown, take_back
 
 
 def request(prompt: str) -> GenerationRequest:
@@ -43,7 +44,7 @@ def test_cancel_all_empties_the_queue(waiting: App) -> None:
 def test_resume_lets_the_jobs_run(waiting: App) -> None:
     assert queue_as_shown(waiting)["paused"]
     assert not change(waiting, "resume", None)["paused"]
-    assert {job.wait(20) and job.state for job in waiting.queue.jobs()} == {"finished"}
+    assert {job.wait(60) and job.state for job in waiting.queue.jobs()} == {"finished"}
 
 
 def test_an_action_that_cannot_be_done_says_why(waiting: App) -> None:
@@ -68,7 +69,7 @@ def test_the_tab_lists_reorders_cancels_and_pauses(page: Page, site: Site) -> No
     expect(row.locator(".job-prompt")).to_have_text(["three", "two"])
     page.click("#queue_pause")
     expect(row).to_have_count(0)
-    ended = {job.request.prompt: job.wait(20) and job.state for job in site.app.queue.jobs()}
+    ended = {job.request.prompt: job.wait(60) and job.state for job in site.app.queue.jobs()}
     assert (ended["one"], ended["two"], ended["three"]) == ("cancelled", "finished", "finished")
 
 
@@ -81,7 +82,7 @@ def test_cancel_all_needs_a_second_click(page: Page, site: Site) -> None:
     expect(page.locator("#queue_cancel_all")).to_have_text("Click again to cancel all")
     assert job.state == "queued"
     page.click("#queue_cancel_all")
-    job.wait(20)
+    job.wait(60)
     assert job.state == "cancelled"
 
 
@@ -94,3 +95,103 @@ def test_the_list_is_asked_for_only_while_it_is_seen(page: Page) -> None:
     page.get_by_role("tab", name="Queue").click()
     page.wait_for_timeout(1500)
     assert len([body for body in asked if "list_jobs" in body]) >= 2
+
+
+def job_of(app: App, prompt: str) -> str:
+    return next(job.id for job in app.queue.jobs() if job.request.prompt == prompt)
+
+
+def test_a_job_is_moved_to_the_place_where_it_was_dropped(waiting: App) -> None:
+    change(waiting, "move", job_of(waiting, "a"), place=1)
+    assert prompts(waiting) == ["b", "a", "c"]
+
+
+def test_a_duplicate_has_the_same_request_and_settings_but_another_seed(waiting: App) -> None:
+    original = waiting.queue.job(job_of(waiting, "a"))
+    waiting.change_settings({"CLIP_stop_at_last_layers": 2})
+    change(waiting, "duplicate", original.id)
+    assert prompts(waiting) == ["a", "b", "c", "a"]
+    copy = waiting.queue.jobs()[-1]
+    assert copy.request.seed != original.request.seed
+    assert copy.request.changed(seed=0) == original.request.changed(seed=0)
+    assert copy.settings == original.settings
+
+
+def test_a_cancelled_job_is_tried_again_just_as_it_was(waiting: App) -> None:
+    original = waiting.queue.job(job_of(waiting, "b"))
+    change(waiting, "cancel", original.id)
+    change(waiting, "retry", original.id)
+    assert prompts(waiting) == ["a", "c", "b"]
+    assert waiting.queue.jobs()[2].request == original.request
+
+
+def test_a_job_that_is_edited_leaves_the_queue_with_all_it_was_asked_for(fake_app: App) -> None:
+    fake_app.queue.pause()
+    asked = GenerationRequest(prompt="edit me", width=64, height=128, steps=7, seed=2**62, subseed_strength=0.5, eta=0.3)
+    job = fake_app.submit(asked, overrides={"CLIP_stop_at_last_layers": 2}, source="api")
+    taken = take_back(fake_app, job.id)
+    assert taken["tab"] == "txt2img"
+    assert taken["picture"] is None
+    values = taken["values"]
+    assert (values["prompt"], values["height"], values["steps"], values["seed"]) == ("edit me", 128, 7, str(2**62))
+    assert (values["subseed_strength"], values["extra"]) == (0.5, True)
+    assert values["overrides"] == {"settings": {"CLIP_stop_at_last_layers": 2}, "request": {"eta": 0.3}}
+    assert job.state == "cancelled"
+
+
+def test_a_job_with_a_picture_and_a_mask_is_edited_in_inpaint(fake_app: App) -> None:
+    fake_app.queue.pause()
+    picture, mask = (fake_app.queue.inputs.add(Image.new(mode, (64, 48), 255)) for mode in ("L", "1"))
+    job = fake_app.submit(request("paint").changed(init_images=(picture,), mask=mask), source="api")
+    taken = take_back(fake_app, job.id)
+    assert taken["tab"] == "inpaint"
+    assert taken["picture"] == {"picture": picture, "mask": mask, "width": 64, "height": 48}
+
+
+def test_only_so_much_of_the_past_is_listed_as_is_asked_for(fake_app: App) -> None:
+    for number in range(4):
+        fake_app.submit(request(str(number)), source="api").wait(20)
+    listed = queue_as_shown(fake_app, ended=3)
+    assert [job["prompt"] for job in listed["jobs"]] == ["3", "2", "1"]
+    assert listed["past"] == 4
+    assert listed["jobs"][0]["thumbnail"].startswith("pictures/")
+
+
+@pytest.mark.browser
+def test_jobs_are_reordered_by_dragging(page: Page, site: Site) -> None:
+    site.app.queue.pause()
+    for prompt in ("one", "two", "three"):
+        site.app.submit(request(prompt), source="api")
+    page.get_by_role("tab", name="Queue").click()
+    row = page.locator("#queue_list .job[data-state=queued]")
+    expect(row.locator(".job-prompt")).to_have_text(["one", "two", "three"])
+    row.nth(2).drag_to(row.nth(0), target_position={"x": 200, "y": 5})
+    expect(row.locator(".job-prompt")).to_have_text(["three", "one", "two"])
+    # The rows lie in the new order while they are dragged; the queue has it once they were dropped.
+    page.wait_for_function("!document.querySelector('#queue_list .dragged')")
+    expect(row.nth(0).get_by_role("button", name="Move up")).to_be_hidden()
+    assert prompts(site.app) == ["three", "one", "two"]
+
+
+@pytest.mark.browser
+def test_a_waiting_job_is_edited_in_its_tab(page: Page, site: Site) -> None:
+    site.app.queue.pause()
+    site.app.submit(request("to be edited").changed(cfg_scale=3.5), source="api")
+    page.get_by_role("tab", name="Queue").click()
+    page.locator("#queue_list .job[data-state=queued]").get_by_role("button", name="Edit in its tab").click()
+    expect(page.locator(PROMPT)).to_have_value("to be edited")
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("3.5")
+    assert "to be edited" not in prompts(site.app)
+
+
+@pytest.mark.browser
+def test_a_failed_job_is_tried_again_and_a_finished_one_shows_its_picture(page: Page, site: Site) -> None:
+    site.app.submit(request("fail"), source="api").wait(20)
+    site.app.submit(request("done"), source="api").wait(20)
+    page.get_by_role("tab", name="Queue").click()
+    done = page.locator("#queue_list .job[data-state=finished]", has_text="done").first
+    page.wait_for_function("(image) => image.naturalWidth > 0", arg=done.locator("img").element_handle())
+    expect(done.get_by_role("button", name="Try again")).to_be_hidden()
+    site.app.queue.pause()
+    page.locator("#queue_list .job[data-state=failed]").first.get_by_role("button", name="Try again").click()
+    expect(page.locator("#queue_list .job[data-state=queued] .job-prompt")).to_have_text(["fail"])

@@ -41,5 +41,5 @@ def test_vae_files_come_after_the_two_standing_choices(fake_app: App) -> None:
     write_model(vae, VAE)
     fake_app.catalog.refresh()
     offer = offer_vaes(fake_app, "fine.safetensors")
-    assert [meant for _, meant in offer.choices] == ["Automatic", "None", "fine.safetensors"]
+    assert [meant for _, meant in offer.choices] == ["Automatic", "None", "fine.safetensors", "poster-for-demo.safetensors"]
     assert offer.value == "fine.safetensors"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.person import INFOTEXT, PROMPT, Site, generate
+from tests.ui.person import INFOTEXT, PROMPT, SLOW, Site, generate
 from webui.app import App
 from webui.core.styles import Style
 from webui.ui.styles_bar import as_shown, delete, offer_styles, save
@@ -125,7 +125,7 @@ def test_a_hostile_style_is_shown_as_text(page: Page, site: Site, no_styles: App
 
 @pytest.mark.browser
 def test_escape_in_the_dialog_interrupts_nothing_and_ctrl_enter_draws_nothing(page: Page, site: Site) -> None:
-    site.engine.step_seconds = 0.2
+    site.engine.step_seconds = SLOW
     generate(page, "goes on")
     expect(page.locator("#txt2img_interrupt")).to_be_visible()
     page.click("#txt2img_styles_edit_button")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ WORK = Path("tmp/demo_family")
 SHARD = 1024
 HELD_OUT = 256
 """So many pictures at the beginning are for evaluation alone."""
+
+Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A picture (128, 128, 3) uint8 made of another and its depth map."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def make(count: int, work: Path = WORK) -> None:
         pixels = np.stack([scene.pixels for scene in scenes])
         np.save(folder / f"{number:04}.pixels.npy", pixels)
         np.save(folder / f"{number:04}.depth.npy", np.stack([scene.depth for scene in scenes]))
-        np.save(folder / f"{number:04}.latents.npy", np.concatenate([_encode(base.vae, part) for part in np.split(pixels, SHARD // 32)]))
+        np.save(folder / f"{number:04}.latents.npy", np.concatenate([encode(base.vae, part) for part in np.split(pixels, SHARD // 32)]))
         done.write_text(json.dumps([scene.caption for scene in scenes]), encoding="utf-8")
         print(f"{(number + 1) * SHARD} pictures", flush=True)
 
@@ -64,8 +68,19 @@ def load(work: Path = WORK) -> Dataset:
     return Dataset(**{kind: np.concatenate(arrays) for kind, arrays in read.items()}, captions=captions)
 
 
+def looking(data: Dataset, vae: torch.nn.Module, look: Look, count: int) -> torch.Tensor:
+    """(N, 4, 16, 16), scaled: the first pictures, as many as there are up to `count`, with another look."""
+    parts = []
+    for start in range(0, min(count, len(data)), 32):
+        part = slice(start, start + 32)
+        pixels = [look(picture, depth) for picture, depth in zip(data.pixels[part], data.depth[part], strict=True)]
+        parts.append(torch.from_numpy(encode(vae, np.stack(pixels))).float())
+    return torch.cat(parts)
+
+
 @torch.no_grad()
-def _encode(vae: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+def encode(vae: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """(B, 4, 16, 16) float16, scaled.  pixels: (B, 128, 128, 3), 0..255."""
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.autocast("cpu", torch.bfloat16):
         mode = vae.encode(batch.contiguous(memory_format=torch.channels_last)).latent_dist.mode()

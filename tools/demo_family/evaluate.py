@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -23,6 +24,16 @@ from tools.demo_family.depth_checkpoint import TARGET as DEPTH
 from tools.demo_family.depth_checkpoint import as_channel
 from tools.demo_family.depth_estimator import TARGET as DPT
 from tools.demo_family.depth_estimator import overlap
+from tools.demo_family.evaluate_members import (
+    EMBEDDING,
+    INPAINTING,
+    LORA,
+    POSTER,
+    judge_embedding,
+    judge_inpainting,
+    judge_lora,
+    judge_vae,
+)
 from tools.demo_family.networks import Base, load_base, load_control
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import SIDE, Scene, compose, load_sprites
@@ -34,16 +45,24 @@ NEAR = 3
 DIFFERENT = 60
 """Levels by which a thing's pixels differ from a plain ground."""
 PART = 16
+CURVES: Mapping[str, Sequence[str]] = MappingProxyType({
+    "demo-curves.svg": ("depth", "dpt", "canny"), "demo-member-curves.svg": ("inpainting", "vae", "lora", "embedding"),
+})  # fmt: skip
 
 
-def main(work: Path, sheets: Path | None) -> None:
-    """Print the table and write the sheets."""
+def main(work: Path, sheets: Path | None, only: Sequence[str] = ()) -> None:
+    """Print the table and write the sheets.  only: names of the files to look at, without suffix; none for all there are."""
     torch.set_num_threads(1)
     sprites = load_sprites(work / "sprites")
     scenes = [compose(number, sprites) for number in range(HELD_OUT)]
     if sheets:
-        (sheets / "demo-curves.svg").write_text(curves(work), encoding="utf-8")
-    rows = {**judge_depth(scenes, sheets), **judge_estimator(scenes, sheets), **(judge_canny(scenes, sheets) if CANNY.exists() else {})}
+        _draw_curves(work, sheets)
+    judges = {
+        DEPTH: judge_depth, DPT: judge_estimator, CANNY: judge_canny, INPAINTING: judge_inpainting, POSTER: judge_vae, LORA: judge_lora,
+        EMBEDDING: judge_embedding,
+    }  # fmt: skip
+    found = [judge(scenes, sheets) for path, judge in judges.items() if path.exists() and path.stem in (only or (path.stem,))]
+    rows = {what: figure for figures in found for what, figure in figures.items()}
     print("| what | figure |\n|---|---|")
     for what, figure in rows.items():
         print(f"| {what} | {figure:.3f} |")
@@ -110,10 +129,16 @@ def judge_canny(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float
     }
 
 
-def curves(work: Path) -> str:
-    """An SVG of each training's loss over its samples, from nothing to the most and from nothing to the highest."""
+def _draw_curves(work: Path, sheets: Path) -> None:
+    for file, names in CURVES.items():
+        trained = [name for name in names if (work / name / "curve.jsonl").exists()]
+        if trained:
+            (sheets / file).write_text(curves(work, trained), encoding="utf-8")
+
+
+def curves(work: Path, trained: Sequence[str]) -> str:
+    """An SVG of these trainings' loss over its samples, from nothing to the most and from nothing to the highest."""
     parts = []
-    trained = [name for name in ("depth", "dpt", "canny") if (work / name / "curve.jsonl").exists()]
     for place, name in enumerate(trained):
         lines = [json.loads(line) for line in (work / name / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
         most, highest = lines[-1]["samples"], max(line["loss"] for line in lines)
@@ -124,7 +149,7 @@ def curves(work: Path) -> str:
             f'<polyline points="{points}" fill="none" stroke="#2a62d6" stroke-width="2"/>'
             f'<text x="20" y="18" font-family="sans-serif" font-size="11" fill="#555">{told}</text></g>'
         )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 160">{"".join(parts)}</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {240 * len(trained)} 160">{"".join(parts)}</svg>\n'
 
 
 def _drawn(
@@ -183,5 +208,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--only", nargs="*", default=(), help="names of models without suffix: demo-depth poster-for-demo ...")
     asked = parser.parse_args()
-    main(asked.work, asked.sheets)
+    main(asked.work, asked.sheets, asked.only)

@@ -14,10 +14,10 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 from transformers import CLIPTextModel
 
+from webui.catalog.ldm_layout import unet_name
 from webui.core.paths import PROGRAM
 from webui.engine.adapters.controlnet import read_control_shape
 from webui.engine.families.layout import UNET
-from webui.engine.families.ldm_layout import unet_name
 from webui.engine.families.sd1 import text_shape
 from webui.engine.families.unet import UNetShape, read_unet_shape
 from webui.engine.families.vae import read_vae_shape
@@ -33,12 +33,17 @@ HEADS = 4
 
 @dataclass(frozen=True)
 class Base:
-    """What ships as demo.safetensors, frozen.  contexts: of captions, what the UNet is told, (n, 77, 128)."""
+    """What ships as demo.safetensors, frozen.
+
+    contexts: of captions, what the UNet is told, (n, 77, 128).   tokens: of texts, theirs, without start and end marks.
+    """
 
     file: TensorFile
     unet: UNet2DConditionModel
     vae: AutoencoderKL
+    text: CLIPTextModel
     contexts: Callable[[Sequence[str]], torch.Tensor]
+    tokens: Callable[[Sequence[str]], Sequence[list[int]]]
 
 
 def load_base(path: Path = BASE) -> Base:
@@ -51,12 +56,16 @@ def load_base(path: Path = BASE) -> Base:
 
     @torch.no_grad()
     def contexts(captions: Sequence[str]) -> torch.Tensor:
-        rows = [[START, *tokens[: POSITIONS - 2]] for tokens in token_ids(tokenizer, captions)]
-        padded = torch.tensor([row + [END] * (POSITIONS - len(row)) for row in rows])
-        hidden: torch.Tensor = text(input_ids=padded).last_hidden_state
+        hidden: torch.Tensor = text(input_ids=padded_rows(token_ids(tokenizer, captions))).last_hidden_state
         return hidden
 
-    return Base(file, unet, vae, contexts)
+    return Base(file, unet, vae, text, contexts, lambda texts: token_ids(tokenizer, texts))
+
+
+def padded_rows(tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+    """(n, 77): the tokens between their marks."""
+    rows = [[START, *own[: POSITIONS - 2]] for own in tokens]
+    return torch.tensor([row + [END] * (POSITIONS - len(row)) for row in rows])
 
 
 def alphas_cumprod() -> torch.Tensor:
@@ -98,6 +107,12 @@ def load_control(path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     """A ControlNet for this UNet, as the program reads it."""
     file = TensorFile(path)
     return _filled(read_control_shape(file, unet), file)
+
+
+def load_vae(path: Path) -> AutoencoderKL:
+    """A VAE alone in its file."""
+    file = TensorFile(path)
+    return _filled(read_vae_shape(file), file)
 
 
 def _filled(shape: Shape, file: TensorFile) -> nn.Module:

@@ -25,14 +25,16 @@ def draw(
     steps: int = 12,
     guidance: float = 3.0,
     more: Any = None,
+    contexts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(B, 3, 128, 128) in [-1, 1], by DDIM.
 
     extra: (B, E, 16, 16) for UNets with further channels.   more: of (noisy, time steps, contexts), further arguments of the UNet.
+    contexts: (B, 77, 128), instead of the captions'.
     Source: Song et al. 2021, "Denoising Diffusion Implicit Models", with the velocity of Salimans and Ho 2022.
     """
     alphas = alphas_cumprod()
-    context = torch.cat([base.contexts(captions), base.contexts([""]).expand(len(captions), -1, -1)])
+    context = torch.cat([base.contexts(captions) if contexts is None else contexts, base.contexts([""]).expand(len(captions), -1, -1)])
     latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)).expand(len(captions), -1, -1, -1).clone()
     levels = torch.linspace(len(alphas) - 1, 0, steps + 1).round().long().tolist()
     for now, after in pairwise(levels):

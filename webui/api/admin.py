@@ -16,7 +16,7 @@ NO_RESTART = "This program was not started by something that would start it agai
 
 
 class ExtensionItem(BaseModel):
-    """One extension. What git knows of it is not read."""
+    """One extension.  commit_date: in Unix seconds.   version: the short commit, as A1111 has it, or what the extension says."""
 
     name: str
     remote: str
@@ -60,8 +60,19 @@ class Admin:
 
     def extensions(self) -> list[ExtensionItem]:
         """Every extension, disabled ones too."""
-        unknown = dict.fromkeys(("remote", "branch", "commit_hash", "version", "commit_date"), "")
-        return [ExtensionItem(name=one.name, enabled=one.enabled, **unknown) for one in self._app.host.extensions()]
+        return [
+            ExtensionItem(
+                name=one.folder,
+                remote=one.source if one.kind == "git" else "",
+                branch=one.branch,
+                commit_hash=one.commit,
+                version=one.commit[:8] or one.version,
+                commit_date=str(one.commit_date or ""),
+                enabled=one.enabled,
+            )
+            for one in self._app.installer.installed()
+            if not one.removed
+        ]
 
     def end(self) -> PlainTextResponse:
         """End the program; unfinished jobs go on at the next start."""

@@ -13,7 +13,7 @@ from webui.app import App
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.images import decode_base64_image, encode_png, image_to_base64
 from webui.core.ports import AnnotationOptions
-from webui.core.preprocessors import CONTROL_TYPES, NONE, PREPROCESSORS, Preprocessor, find_preprocessor
+from webui.core.preprocessors import CONTROL_TYPES, NONE, Preprocessor, find_preprocessor
 from webui.core.request_parts.control import NO_MODEL
 
 # The version of the extension's API whose answers these are.
@@ -67,13 +67,13 @@ class ControlNetRoutes:
 
     def modules(self, alias_names: bool = False) -> dict[str, Any]:
         """Preprocessors and their numbers.  alias_names: by the names that the page shows."""
-        names = {(one.label if alias_names else one.name): one for one in PREPROCESSORS}
+        names = {(one.label if alias_names else one.name): one for one in self._app.preprocessors}
         return {"module_list": list(names), "module_detail": {name: _detail(one) for name, one in names.items()}}
 
     def control_types(self) -> dict[str, Any]:
         """What goes together."""
         titles = [file.title for file in self._app.catalog.controls().files]
-        return {"control_types": {kind: _control_type(kind, titles) for kind in CONTROL_TYPES}}
+        return {"control_types": {kind: _control_type(kind, titles, self._app.preprocessors) for kind in CONTROL_TYPES}}
 
     def settings(self) -> dict[str, int]:
         """How many units the page shows."""
@@ -114,8 +114,8 @@ def _detail(preprocessor: Preprocessor) -> dict[str, Any]:
     }
 
 
-def _control_type(kind: str, titles: Sequence[str]) -> dict[str, Any]:
-    modules = [one for one in PREPROCESSORS if kind in ("All", *one.types) or one.name == NONE]
+def _control_type(kind: str, titles: Sequence[str], preprocessors: Sequence[Preprocessor]) -> dict[str, Any]:
+    modules = [one for one in preprocessors if kind in ("All", *one.types) or one.name == NONE]
     fitting = [title for title in titles if kind == "All" or _mentions(title, kind)]
     return {
         "module_list": [one.label for one in modules],

@@ -23,6 +23,7 @@ STATUS: Mapping[str, int] = {
     "InvalidRequest": 400,
     "UnknownName": 400,
     "ModelError": 400,
+    "Forbidden": 403,
     "NotFound": 404,
     "Conflict": 409,
     "QueueFull": 429,

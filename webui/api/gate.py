@@ -81,6 +81,7 @@ def area_of(path: str) -> Area:
         return Area.API
     shared = first in (
         "pictures", "inputs", "gallery", "model-preview", "internal", "sd_extra_networks", "app_id", "login_check", "user",
+        "extension-files", "extension-api",
     )  # fmt: skip
     return Area.SHARED if shared or first == "file" or first.startswith("file=") else Area.PAGES
 

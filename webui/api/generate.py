@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from webui.api.admission import Admission, client_of
-from webui.api.always_on import check_always_on
+from webui.api.always_on import add_always_on, check_always_on
 from webui.api.control_units import is_control_script, read_units, shows_map
 from webui.api.errors import failure_response
 from webui.api.job_events import ended
@@ -107,7 +107,7 @@ class Generation:
 
     def _submit(self, client: str, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> Job:
         check_always_on(self._app, wire.alwayson_scripts)
-        request, overrides = read(), read_overrides(wire)
+        request, overrides = read(), read_overrides(wire, self._app.settings.declared)
         settings = self._app.settings.snapshot()
         scripts = {
             name: replace_urls(script, lambda url: fetch_picture(url, settings)) if is_control_script(name) else script
@@ -117,7 +117,7 @@ class Generation:
             request = request.changed(control_units=units)
         if wire.infotext:
             request, overrides = fill_from_infotext(wire, request, overrides, self._app.read_paste(wire.infotext))
-        request = add_script(self._app, wire, request)
+        request = add_script(self._app, wire, add_always_on(self._app, wire.alwayson_scripts, request))
         submit = partial(
             self._app.submit,
             request,

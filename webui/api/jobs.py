@@ -141,7 +141,7 @@ class Jobs:
         return StoredPicture(hash=name, width=image.width, height=image.height, url=f"{_root(request)}/inputs/{name}")
 
     def _submit(self, client: str, wish: JobWish, job_id: str | None) -> Job:
-        overrides = check_overrides(wish.overrides)
+        overrides = check_overrides(wish.overrides, self._app.settings.declared)
 
         def submit() -> Job:
             if isinstance(wish.request, ExtrasRequest):

@@ -12,7 +12,7 @@ from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.parameters import parameters_of
 from webui.core.settings import Settings
 
-LIMITS = "Limits"
+GUARDED: Mapping[str, str] = {"Limits": "limit", "Extensions": "choice of extensions"}
 
 
 class Options:
@@ -29,6 +29,7 @@ class Options:
     def read(self) -> dict[str, Any]:
         """Every setting. The checkpoint is given by its title, as in the list of models, also when none was chosen."""
         values = self._app.settings.snapshot().model_dump()
+        values |= values.pop("extension_settings")
         try:
             checkpoint = self._app.catalog.find_checkpoint(values["sd_model_checkpoint"], closest=False)
         except WebuiError:
@@ -39,13 +40,19 @@ class Options:
     def change(self, changes: dict[str, Any]) -> None:
         """Change and store settings: all of them, or none when one is wrong.
 
-        The limits of the API are not the API's to change. Sent as they are, they pass: clients send back all that they have read.
+        The limits of the API are not the API's to change, nor which extensions run.
+        Sent as they are, they pass: clients send back all that they have read.
         """
         current = self._app.settings.snapshot()
         for name, declared in parameters_of(Settings).items():
-            if declared.section == LIMITS and name in changes and changes[name] != getattr(current, name):
-                raise InvalidRequest(f"{name}: this limit cannot be changed over the API; change it on the page or in config.json.")
+            what = GUARDED.get(declared.section)
+            if what and name in changes and _plain(changes[name]) != _plain(getattr(current, name)):
+                raise InvalidRequest(f"{name}: this {what} cannot be changed over the API; change it on the page or in config.json.")
         store_settings(self._app, changes)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def store_settings(app: App, changes: Mapping[str, Any]) -> None:

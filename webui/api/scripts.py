@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from webui.api.always_on import always_on
+from webui.api.always_on import always_on, of_extensions
 from webui.api.schemas import DrawRequest, ScriptArgument, ScriptInfo, ScriptsList
 from webui.app import App
 from webui.core.errors import UnknownName
@@ -30,7 +30,10 @@ class Scripts:
     def names(self) -> ScriptsList:
         """The scripts of both tabs by name, in small letters as in A1111."""
         selectable = {tab: [_wire_name(script) for script in self._of(tab)] for tab in (False, True)}
-        always = {tab: [name for name, _ in always_on(is_img2img=tab)] for tab in (False, True)}
+        always = {
+            tab: [*(name for name, _ in always_on(is_img2img=tab)), *map(_wire_name, of_extensions(self._app, is_img2img=tab))]
+            for tab in (False, True)
+        }
         return ScriptsList(txt2img=selectable[False] + always[False], img2img=selectable[True] + always[True])
 
     def details(self) -> list[ScriptInfo]:
@@ -48,7 +51,13 @@ class Scripts:
             )
             for name, arguments in always_on(is_img2img=is_img2img)
         ]
-        return [_describe(script, self._app.script_desk, is_img2img=is_img2img) for script in self._of(is_img2img)] + always
+        desk = self._app.script_desk
+        selectable = [_describe(script, desk, is_img2img=is_img2img) for script in self._of(is_img2img)]
+        added = [
+            _describe(script, desk, is_img2img=is_img2img).model_copy(update={"is_alwayson": True})
+            for script in of_extensions(self._app, is_img2img=is_img2img)
+        ]
+        return [*selectable, *always, *added]
 
     def _of(self, is_img2img: bool) -> Iterable[Script[Any]]:
         return [script for script in self._app.scripts if is_img2img or not script.needs_picture]

@@ -20,11 +20,13 @@ from webui.api.admission import Admission
 from webui.api.controlnet import ControlNetRoutes
 from webui.api.docs import add_docs
 from webui.api.errors import add_error_handlers, responses
+from webui.api.extensions import ExtensionRoutes
 from webui.api.extras import Extras
 from webui.api.gallery import GalleryPictures
 from webui.api.gate import Gate, GateRules
 from webui.api.generate import Generation
 from webui.api.inputs import Inputs
+from webui.api.installing import Installing
 from webui.api.internal import Internal
 from webui.api.interrogate import Interrogation
 from webui.api.job_events import Readers
@@ -125,6 +127,7 @@ def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, obj
     Inputs(app).add_routes(server)
     GalleryPictures(app).add_routes(server)
     ModelPreviews(app).add_routes(server)
+    ExtensionRoutes(app).add_routes(server)
     if api:
         admission = Admission(app)
         Jobs(app, admission, Readers(app)).add_routes(server)
@@ -134,6 +137,7 @@ def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, obj
         Networks(app).add_routes(server)
         Interrogation(app).add_routes(server)
         Admin(app, stop).add_routes(server)
+        Installing(app).add_routes(server)
         Extras(app, admission).add_routes(server)
         Options(app).add_routes(server)
         PngInfo(app).add_routes(server)

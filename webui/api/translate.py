@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,9 +168,9 @@ def _validated(values: Mapping[str, Any]) -> GenerationRequest:
         raise InvalidRequest(_in_wire_names(str(error))) from None
 
 
-def read_overrides(wire: DrawRequest) -> dict[str, Any]:
+def read_overrides(wire: DrawRequest, of_extensions: Collection[str] = ()) -> dict[str, Any]:
     """The settings changed for this job alone.  Raises InvalidRequest for a key that is no setting, or not one of the image."""
-    given = check_overrides(wire.override_settings or {})
+    given = check_overrides(wire.override_settings or {}, of_extensions)
     if wire.tiling is not None:
         given = {"tiling": wire.tiling, **given}
     if wire.restore_faces is not None:
@@ -178,16 +178,19 @@ def read_overrides(wire: DrawRequest) -> dict[str, Any]:
     return given
 
 
-def check_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings for one job, without those that are null.  Raises InvalidRequest for a key that is no setting, or not one of the image."""
+def check_overrides(settings: Mapping[str, Any], of_extensions: Collection[str] = ()) -> dict[str, Any]:
+    """Settings for one job, without those that are null.  Raises InvalidRequest for a key that is no setting, or not one of the image.
+
+    of_extensions: names of settings that extensions have declared; whoever may ask for a picture may override them.
+    """
     given = {key: value for key, value in settings.items() if value is not None}
     declared = parameters_of(Settings)
     allowed = [name for name, setting in declared.items() if setting.section in OVERRIDABLE_SECTIONS]
     for key in given:
         if key in declared and key not in allowed:
             raise InvalidRequest(f"override_settings: {key!r} cannot be changed for one picture. Those that can: {', '.join(allowed)}.")
-        if key not in declared:
-            raise UnknownName("setting in override_settings", key, allowed)
+        if key not in declared and key not in of_extensions:
+            raise UnknownName("setting in override_settings", key, [*allowed, *of_extensions])
     return given
 
 

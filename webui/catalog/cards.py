@@ -17,6 +17,7 @@ from webui.catalog.sidecars import PREVIEW_SUFFIXES, Sidecars, read_notes, write
 from webui.core.errors import InvalidRequest, ModelError, NotFound
 from webui.core.files import write_atomically
 from webui.core.model_cards import KINDS, SORTS, Card, Found, Notes, Query, base_of
+from webui.core.model_paths import stem_of
 from webui.core.paths import Paths
 
 MAX_SHOWN = 500
@@ -72,7 +73,7 @@ class ModelCards:
 
     def set_preview(self, card: Card, png: bytes) -> Card:
         """Put a picture beside a model in the place of the one that is there.  Raises ModelError."""
-        target = card.path.with_name(f"{card.path.stem}.preview.png")
+        target = card.path.with_name(f"{stem_of(card.path)}.preview.png")
         try:
             write_atomically(target, png)
         except OSError as error:
@@ -85,18 +86,20 @@ class ModelCards:
         From there it comes back by hand.
         """
         folder = card.path.parent / TRASH
+        stem = stem_of(card.path)
+        suffix = card.path.name.removeprefix(stem)
         endings = (".json", ".txt", ".description.txt", ".civitai.info", ".yaml")
         pictures = [middle + suffix for middle in ("", ".preview") for suffix in PREVIEW_SUFFIXES]
-        beside = [card.path.with_name(card.path.stem + ending) for ending in (*endings, *pictures)]
+        beside = [card.path.with_name(stem + ending) for ending in (*endings, *pictures)]
         try:
             folder.mkdir(exist_ok=True)
             number = 0
-            while (target := folder / f"{card.path.stem}{f'-{number}' if number else ''}{card.path.suffix}").exists():
+            while (target := folder / f"{stem}{f'-{number}' if number else ''}{suffix}").exists():
                 number += 1
             shutil.move(card.path, target)
             for one in beside:
                 if one != card.path and one.is_file():
-                    shutil.move(one, target.with_name(target.stem + one.name.removeprefix(card.path.stem)))
+                    shutil.move(one, target.with_name(stem_of(target) + one.name.removeprefix(stem)))
         except OSError as error:
             raise ModelError(f"{card.name} cannot be moved into the trash: {error.strerror or error}.") from None
         self._catalog.refresh()

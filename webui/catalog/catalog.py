@@ -17,16 +17,17 @@ from webui.catalog.aliases import find_closest, find_exactly, title_of
 from webui.catalog.controls import Controls, list_controls
 from webui.catalog.defaults import read_defaults
 from webui.catalog.depth_models import find_depth_model
+from webui.catalog.diffusers_folder import identify_checkpoint
 from webui.catalog.families import checkpoint_refusal, vae_refusal
 from webui.catalog.hashes import BackgroundHashing, addnet_hash_of, as_it_is_now, legacy_hash_of, sha256_of
-from webui.catalog.identify import PICKLE_SUFFIXES, Identity, identify
+from webui.catalog.identify import PICKLE_SUFFIXES, Identity
 from webui.catalog.index import Index
 from webui.catalog.scan import Broken, ModelFile, natural_key, scan
 from webui.catalog.sidecars import read_notes
 from webui.catalog.upscalers import Upscalers, list_upscalers
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
 from webui.core.paths import Paths
-from webui.core.upscalers import FaceFiles
+from webui.core.upscalers import FaceFiles, Upscaler
 
 __all__ = ["Broken", "Catalog", "Checkpoint", "EmbeddingFile", "Identity", "Lora", "ModelFile", "Upscalers"]
 
@@ -79,6 +80,7 @@ class Catalog:
         self._hashing = hashing
         self._index = Index(paths.state / "catalog.sqlite")
         self._listing = _Listing()
+        self._added_upscalers: tuple[Upscaler, ...] = ()
         self._refreshing = threading.Lock()
         self._hashing_now: dict[Path, threading.Lock] = {}
         self._background = BackgroundHashing(self._without_hash, lambda file, stop: self._compute_hash(file, _hash_kind(file), stop))
@@ -141,7 +143,11 @@ class Catalog:
     @property
     def upscalers(self) -> Upscalers:
         """Upscalers and face restorers."""
-        return self._listing.upscalers
+        return replace(self._listing.upscalers, added=self._added_upscalers)
+
+    def add_upscalers(self, added: Iterable[Upscaler]) -> None:
+        """List these too, which are no files; once, before the first job."""
+        self._added_upscalers = tuple(added)
 
     def face_files(self, names: Sequence[str]) -> FaceFiles | None:
         """What mending faces by these restorers needs; None for none.  Raises UnknownName, and NotFound saying what to put where."""
@@ -287,7 +293,7 @@ class Catalog:
 
     def _scan(self) -> _Listing:
         adapters = list_adapters(self._paths, self._adapter_identity)
-        main = scan(self._paths.checkpoints, SUFFIXES)
+        main = scan(self._paths.checkpoints, SUFFIXES, model_folders=True)
         own = scan(self._paths.vaes, SUFFIXES)
         taken = {os.path.realpath(file.path) for file in own.files}
         beside = [file for file in main.files if _is_vae_by_name(file) and os.path.realpath(file.path) not in taken]
@@ -327,7 +333,7 @@ class Catalog:
         return known, broken
 
     def _identity(self, file: ModelFile) -> Identity:
-        return self._noted_identity(file, IDENTITY, identify)
+        return self._noted_identity(file, IDENTITY, identify_checkpoint)
 
     def _adapter_identity(self, file: ModelFile) -> Identity:
         return self._noted_identity(file, ADAPTER_IDENTITY, identify_adapter)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from webui.catalog.diffusers_folder import files_of, size_and_time
 from webui.catalog.scan import ModelFile
 from webui.core.errors import WebuiError
 
@@ -25,8 +26,11 @@ class HashingStopped(WebuiError):
 
 
 def sha256_of(path: Path, stop: threading.Event | None = None) -> str:
-    """The sha256 of the whole file, as hex.  Raises HashingStopped soon after `stop` is set, OSError."""
-    return _sha256_from(path, 0, stop)
+    """The sha256 of the whole file, of a folder in diffusers' layout that of its UNet, as hex.
+
+    Raises HashingStopped soon after `stop` is set, OSError.
+    """
+    return _sha256_from(files_of(path)[0] if path.is_dir() else path, 0, stop)
 
 
 def addnet_hash_of(path: Path, stop: threading.Event | None = None) -> str:
@@ -52,7 +56,9 @@ def _sha256_from(path: Path, begin: int, stop: threading.Event | None) -> str:
 
 
 def legacy_hash_of(path: Path) -> str | None:
-    """The first eight digits A1111 once used, of 64 KB at 1 MB; None for files too short to have any.  Raises OSError."""
+    """The first eight digits A1111 once used, of 64 KB at 1 MB; None for folders, and files too short to have any.  Raises OSError."""
+    if path.is_dir():
+        return None
     with path.open("rb") as file:
         file.seek(LEGACY_OFFSET)
         part = file.read(LEGACY_LENGTH)
@@ -61,8 +67,8 @@ def legacy_hash_of(path: Path) -> str | None:
 
 def as_it_is_now(file: ModelFile) -> ModelFile:
     """The same file with its present size and modification time.  Raises OSError."""
-    status = file.path.stat()
-    return replace(file, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    size, mtime_ns = size_and_time(file.path)
+    return replace(file, size=size, mtime_ns=mtime_ns)
 
 
 class BackgroundHashing:

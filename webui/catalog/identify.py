@@ -61,7 +61,14 @@ class Identity:
 
 
 def identify(path: Path) -> Identity:
-    """Read and check what a file says of its tensors.  Raises ModelError, whose text goes on after the file's name.
+    """Read and check what a file says of its tensors.  Raises ModelError, whose text goes on after the file's name."""
+    shapes, metadata = read_shapes(path)
+    kept = {key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE}
+    return Identity(family_of(shapes), kept, len(shapes))
+
+
+def read_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """The shapes of a file's tensors by name, once all is checked, and the texts in its header.  Raises as identify.
 
     The file is opened once and everything is asked of that handle, so it cannot be exchanged between check and reading.
     """
@@ -71,8 +78,7 @@ def identify(path: Path) -> Identity:
             if not stat.S_ISREG(status.st_mode):
                 raise ModelError(NOT_REGULAR)
             if file.read(len(ZIP)) == ZIP:
-                tensors = describe_torch_zip(file).tensors
-                return Identity(family_of({name: one.shape for name, one in tensors.items()}), {}, len(tensors))
+                return {name: one.shape for name, one in describe_torch_zip(file).tensors.items()}, {}
             file.seek(0)
             header, data_size = _read_header(file, status.st_size, path.suffix.lower())
     except OSError as error:
@@ -80,9 +86,7 @@ def identify(path: Path) -> Identity:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged("its metadata is not text by name")
-    shapes = _check_tensors(header, data_size)
-    kept = {key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE}
-    return Identity(family_of(shapes), kept, len(shapes))
+    return _check_tensors(header, data_size), metadata
 
 
 def read_metadata(path: Path) -> dict[str, str]:

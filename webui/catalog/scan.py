@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from webui.catalog.diffusers_folder import MARK, size_and_time
+from webui.core.model_paths import stem_of
+
 # Where models go that were thrown away; in each root.
 TRASH = ".trash"
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
@@ -17,7 +20,7 @@ _DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One usable file.  name: its path below its root, with "/"; unique in its list."""
+    """One usable file, or folder in diffusers' layout.  name: its path below its root, with "/"; unique in its list."""
 
     name: str
     path: Path
@@ -26,13 +29,14 @@ class ModelFile:
 
     @property
     def stem(self) -> str:
-        """The file's name without folder and suffix."""
-        return self.path.stem
+        """Its name without folders and suffix."""
+        return stem_of(self.path)
 
     @property
     def model_name(self) -> str:
         """The name without suffix, separators written as "_": A1111's name in infotexts and file names."""
-        return re.sub(r"[/\\]", "_", self.name.removesuffix(self.path.suffix))
+        suffix = self.path.name.removeprefix(self.stem)
+        return re.sub(r"[/\\]", "_", self.name.removesuffix(suffix))
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,16 @@ class Scan:
     broken: tuple[Broken, ...]
 
 
-def scan(roots: Iterable[Path], suffixes: frozenset[str]) -> Scan:
+def scan(roots: Iterable[Path], suffixes: frozenset[str], *, model_folders: bool = False) -> Scan:
     """Find files with these suffixes (lower case, with the dot) in all roots and below; no file is opened.
+
+    model_folders: take a folder in diffusers' layout for one model, and not look at the files in it.
 
     Links are followed, but each folder is entered once and each real file listed once, under its own name rather than a
     link's where both are there. Of two files with the same name in different roots the first keeps it; the second gets its
     root's name before it. Whatever is wrong with an entry becomes Broken, never an exception.
     """
-    walk = _Walk(suffixes)
+    walk = _Walk(suffixes, model_folders)
     for root in roots:
         walk.enter_root(root)
     return Scan(
@@ -77,10 +83,11 @@ def natural_key(name: str) -> tuple[Sequence[int | str], str]:
 class _Walk:
     """One walk over all roots; remembers where it has been."""
 
-    def __init__(self, suffixes: frozenset[str]) -> None:
+    def __init__(self, suffixes: frozenset[str], model_folders: bool) -> None:
         self.files: list[ModelFile] = []
         self.broken: list[Broken] = []
         self._suffixes = suffixes
+        self._model_folders = model_folders
         self._folders: set[str] = set()
         self._targets: set[str] = set()
         self._names: set[str] = set()
@@ -108,6 +115,9 @@ class _Walk:
         except OSError as error:
             self._report(root, folder, f"cannot be opened: {error.strerror}")
             return
+        if self._model_folders and any(entry.name == MARK for entry in entries):
+            self._take_folder(root, folder)
+            return
         for entry in entries:
             path = folder / entry.name
             if entry.is_symlink():
@@ -117,6 +127,14 @@ class _Walk:
                     folders.append(path)
             else:
                 self._take(root, path)
+
+    def _take_folder(self, root: Path, folder: Path) -> None:
+        try:
+            size, mtime_ns = size_and_time(folder)
+        except OSError as error:
+            self._report(root, folder, f"cannot be looked at: {error.strerror}")
+            return
+        self.files.append(ModelFile(self._unique_name(root, folder), folder, size, mtime_ns))
 
     def _take(self, root: Path, path: Path) -> None:
         # Files that begin with a dot are what writers leave unfinished and what macOS puts beside every file.

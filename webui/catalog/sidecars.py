@@ -17,6 +17,7 @@ from typing import Any
 from webui.core.errors import InvalidRequest, ModelError
 from webui.core.files import write_atomically
 from webui.core.model_cards import Notes
+from webui.core.model_paths import stem_of
 
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 MAX_BYTES = 4 * 1024 * 1024
@@ -40,7 +41,7 @@ class Sidecars:
         """The picture that shows what a model does."""
         names = self._names.get(path.parent, frozenset())
         for suffix in PREVIEW_SUFFIXES:
-            for name in (f"{path.stem}.preview{suffix}", f"{path.stem}{suffix}"):
+            for name in (f"{stem_of(path)}.preview{suffix}", f"{stem_of(path)}{suffix}"):
                 # An embedding may itself be a picture.
                 if name in names and name != path.name:
                     return path.parent / name
@@ -50,13 +51,13 @@ class Sidecars:
         """What is said of a model; of a damaged file, nothing."""
         names = self._names.get(path.parent, frozenset())
         said: dict[str, Any] = {}
-        if f"{path.stem}.civitai.info" in names:
-            said = _of_civitai(_object_in(path.with_name(f"{path.stem}.civitai.info")) or {})
-        if f"{path.stem}.json" in names:
-            own = _own(_object_in(path.with_suffix(".json")) or {})
+        if f"{stem_of(path)}.civitai.info" in names:
+            said = _of_civitai(_object_in(path.with_name(f"{stem_of(path)}.civitai.info")) or {})
+        if f"{stem_of(path)}.json" in names:
+            own = _own(_object_in(path.with_name(f"{stem_of(path)}.json")) or {})
             said |= {key: value for key, value in own.items() if value}
         if not said.get("description"):
-            text = next((name for name in (f"{path.stem}.txt", f"{path.stem}.description.txt") if name in names), "")
+            text = next((name for name in (f"{stem_of(path)}.txt", f"{stem_of(path)}.description.txt") if name in names), "")
             said["description"] = _text_in(path.with_name(text)) if text else ""
         return Notes(**said)
 
@@ -74,7 +75,7 @@ def write_notes(path: Path, changes: Mapping[str, Any]) -> None:
     unknown = changes.keys() - Notes.__dataclass_fields__.keys()
     if unknown:
         raise InvalidRequest(f"Notes of a model have no {min(unknown)!r}.")
-    target = path.with_suffix(".json")
+    target = path.with_name(f"{stem_of(path)}.json")
     stored = _object_in(target) if target.exists() else {}
     if stored is None:
         raise ModelError(f"{target.name} beside the model cannot be read as notes. Mend it or move it away; it is not overwritten.")

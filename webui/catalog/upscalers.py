@@ -44,18 +44,19 @@ class Upscalers:
     """All of them at one moment.
 
     files: those with weights, in natural order of their names.   restorers: files of faces' restorers, by A1111's name.
-    detectors: files that find faces.   broken: files that cannot be used, with the reason.
+    detectors: files that find faces.   added: those of extensions.   broken: files that cannot be used, with the reason.
     """
 
     files: tuple[Upscaler, ...] = ()
     restorers: tuple[tuple[str, Path], ...] = ()
     detectors: tuple[Path, ...] = ()
     broken: tuple[Broken, ...] = ()
+    added: tuple[Upscaler, ...] = ()
 
     @property
     def all(self) -> tuple[Upscaler, ...]:
-        """Those that need no file, then the files."""
-        return (*(Upscaler(name) for name in OWN_UPSCALERS), *self.files)
+        """Those that need no file, then the files, then those of extensions."""
+        return (*(Upscaler(name) for name in OWN_UPSCALERS), *self.files, *self.added)
 
     @property
     def by_name(self) -> Mapping[str, Upscaler]:

@@ -3,11 +3,13 @@
 WebuiError
 ├── InvalidRequest       the caller asked for something that cannot be (HTTP 400)
 │   └── UnknownName      a name that no model, sampler, schedule, ... has; offers the nearest (HTTP 400)
+├── Forbidden            what is asked for is not allowed as the program was started (HTTP 403)
 ├── NotFound             the thing asked for is not there (HTTP 404)
 ├── QueueFull            too many jobs are waiting (HTTP 429)
 ├── Closing              the program is ending; what was queued goes on at the next start (HTTP 503)
 ├── ModelError           a model file cannot be used, with the reason
 ├── OutOfMemory          the picture does not fit, even after halving and tiling
+├── ExtensionFailed      an extension's code failed; the message names it (HTTP 500)
 └── StartupError         the program cannot start; one sentence for the terminal
 
 A message says the value received, the rule, and the way out, for the person who will read it.
@@ -42,6 +44,10 @@ class UnknownName(InvalidRequest):
         return _restore_error, (type(self), str(self), self.__dict__)
 
 
+class Forbidden(WebuiError):
+    """Nobody may ask for this as the program was started; the message says how to start it."""
+
+
 class NotFound(WebuiError):
     """The thing asked for does not exist (any more)."""
 
@@ -60,6 +66,10 @@ class ModelError(WebuiError):
 
 class OutOfMemory(WebuiError):
     """The device has too little memory for this picture, however it is divided."""
+
+
+class ExtensionFailed(WebuiError):
+    """An extension's code failed. Who sees the message can go on without that extension."""
 
 
 class StartupError(WebuiError):

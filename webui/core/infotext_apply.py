@@ -15,6 +15,7 @@ from webui.core.metadata import PictureMetadata
 from webui.core.parameters import parameters_of
 from webui.core.record import Record, picture_settings
 from webui.core.request import GenerationRequest, read_request
+from webui.core.request_parts.always_on import OF_EXTENSIONS
 from webui.core.samplers import find_sampler, find_schedule, split_combined_name
 from webui.core.settings import Settings
 from webui.core.validation import keep_valid
@@ -102,10 +103,10 @@ def read_paste(source: str | PictureMetadata, *, find_checkpoint: FindModel | No
 
 
 def preview_changes(pasted: Pasted, request: GenerationRequest, settings: Settings) -> tuple[Change, ...]:
-    """Everything but the two prompts that the paste would change, in the order of declaration."""
+    """Everything but the prompts, and what extensions did, that the paste would change, in the order of declaration."""
     changes: list[Change] = []
     for name, one in parameters_of(GenerationRequest).items():
-        if name in pasted.request_changes and name not in PROMPTS:
+        if name in pasted.request_changes and name not in PROMPTS and name not in OF_EXTENSIONS:
             kind: Literal["request", "model"] = "model" if name in MODELS else "request"
             changes.append(Change(name, one.title, getattr(request, name), pasted.request_changes[name], kind))
     for name, one in parameters_of(Settings).items():

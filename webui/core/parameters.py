@@ -67,8 +67,13 @@ def parameter(
 
 
 def parameters_of(model: type[BaseModel]) -> Mapping[str, Parameter]:
-    """The parameters a model declares, in order of declaration, by name."""
-    return {name: _read(name, field) for name, field in model.model_fields.items()}
+    """The parameters a model declares, in order of declaration, by name; without what it keeps for others."""
+    return {name: _read(name, field) for name, field in model.model_fields.items() if not _is_kept_for_others(field)}
+
+
+def _is_kept_for_others(field: Any) -> bool:
+    """Whether it is no parameter: what is in it is declared elsewhere."""
+    return bool((field.json_schema_extra or {}).get("kept_for_others"))
 
 
 def _read(name: str, field: Any) -> Parameter:

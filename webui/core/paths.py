@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROGRAM = Path(__file__).resolve().parents[2]
 # Checkpoints of the demo family beside the demo itself; what the user has goes before them.
-DEMO_VARIANTS = ("demo-depth.safetensors",)
+DEMO_VARIANTS = ("demo-depth.safetensors", "demo-inpainting.safetensors")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,16 @@ class Paths:
         return self.data / "wildcards"
 
     @property
+    def tags(self) -> Path:
+        """Lists of tags that prompts are completed with."""
+        return self.data / "tags"
+
+    @property
+    def presets(self) -> Path:
+        """Forms stored under names, and the tabs' defaults."""
+        return self.data / "presets.json"
+
+    @property
     def preprocessors(self) -> Path:
         """Weights of ControlNet's preprocessors, a folder each."""
         return self.data / "models" / "ControlNetPreprocessor"
@@ -109,9 +119,9 @@ def standard_paths(
         demo=demo,
         outputs=data / "outputs",
         checkpoints=tuple(dict.fromkeys((models / "Stable-diffusion", *checkpoint_dirs, demo.parent))),
-        vaes=(models / "VAE", *vae_dirs),
-        loras=(models / "Lora", *lora_dirs),
-        embeddings=(data / "embeddings", models / "embeddings", *embedding_dirs),
+        vaes=tuple(dict.fromkeys((models / "VAE", *vae_dirs, shipped / "VAE"))),
+        loras=tuple(dict.fromkeys((models / "Lora", *lora_dirs, shipped / "Lora"))),
+        embeddings=tuple(dict.fromkeys((data / "embeddings", models / "embeddings", *embedding_dirs, PROGRAM / "embeddings"))),
         preview_decoders=(models / "VAE-approx", models / "VAE-taesd"),
         extensions=data / "extensions",
         hypernetworks=(models / "hypernetworks", *hypernetwork_dirs),

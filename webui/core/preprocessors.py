@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webui.core.errors import UnknownName
+from webui.core.extension_points import is_added
 
 NONE = "none"
 FOLDER = "models/ControlNetPreprocessor"
@@ -119,9 +120,11 @@ CONTROL_TYPES = ("All", *sorted({one for preprocessor in PREPROCESSORS for one i
 
 
 def find_preprocessor(name: str) -> Preprocessor:
-    """By key or label, whatever the case; "" is none.  Raises UnknownName."""
+    """By key or label, whatever the case; "" is none. What an extension adds, whether that is there or not.  Raises UnknownName."""
     wanted = (name or NONE).strip().lower()
     for preprocessor in PREPROCESSORS:
         if wanted in (preprocessor.name.lower(), preprocessor.label.lower()):
             return preprocessor
+    if is_added(name):
+        return Preprocessor(name.strip(), name.strip())
     raise UnknownName("preprocessor", name, [preprocessor.label for preprocessor in PREPROCESSORS])

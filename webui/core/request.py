@@ -11,6 +11,7 @@ from pydantic import ValidationError, field_validator, model_validator
 from webui.core.errors import InvalidRequest
 from webui.core.hires_size import HiresSize, hires_size
 from webui.core.parameters import parameter
+from webui.core.request_parts.always_on import AlwaysOnParameters
 from webui.core.request_parts.base import LARGEST_SIDE
 from webui.core.request_parts.control import ControlParameters
 from webui.core.request_parts.depth import DepthParameters
@@ -26,6 +27,7 @@ SEED_LIMIT = 2**32 - 2
 
 # Fields come in the order of the parts from the last to the first.
 class GenerationRequest(
+    AlwaysOnParameters,
     ScriptParameters,
     ControlParameters,
     RefinerParameters,

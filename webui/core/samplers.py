@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from webui.core.errors import UnknownName
+from webui.core.extension_points import is_added
 
 CHURN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 NOISE = ("s_noise",)
@@ -122,20 +123,27 @@ SAMPLERS: tuple[Sampler, ...] = (
 
 
 def find_sampler(name: str, samplers: Sequence[Sampler] = SAMPLERS) -> Sampler:
-    """The sampler of that label or alias, whatever its case.  Raises UnknownName with the nearest labels."""
+    """The sampler of that label or alias, whatever its case; what an extension adds, whether that is there or not.
+
+    Raises UnknownName with the nearest labels.
+    """
     wanted = name.strip().lower()
     for sampler in samplers:
         if wanted in (sampler.label.lower(), *sampler.aliases):
             return sampler
+    if is_added(name):
+        return Sampler(name.strip(), ())
     raise UnknownName("sampler", name, [sampler.label for sampler in samplers])
 
 
 def find_schedule(name: str, schedules: Sequence[Schedule] = SCHEDULES) -> Schedule:
-    """The schedule of that label, name or alias, whatever its case.  Raises UnknownName with the nearest labels."""
+    """The schedule of that label, name or alias, whatever its case; added ones as in find_sampler.  Raises UnknownName with the nearest."""
     wanted = name.strip().lower()
     for schedule in schedules:
         if wanted in _names(schedule):
             return schedule
+    if is_added(name):
+        return Schedule(name.strip(), name.strip())
     raise UnknownName("schedule type", name, [schedule.label for schedule in schedules])
 
 
@@ -144,7 +152,7 @@ def split_combined_name(name: str) -> tuple[str, str | None]:
 
     The longest schedule's name counts: "Euler SGM Uniform" is Euler on SGM Uniform. A1111 before 1.9 wrote such names.
     """
-    if any(name.strip().lower() in (sampler.label.lower(), *sampler.aliases) for sampler in SAMPLERS):
+    if is_added(name) or any(name.strip().lower() in (sampler.label.lower(), *sampler.aliases) for sampler in SAMPLERS):
         return name, None
     endings = [(ending, schedule.label) for schedule in SCHEDULES for ending in _names(schedule)]
     for ending, label in sorted(endings, key=lambda pair: -len(pair[0])):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.parameters import parameter
@@ -297,6 +297,22 @@ class Settings(BaseModel):
         help="Full decodes with the VAE; TAESD needs its weights in models/VAE-approx.",
     )  # fmt: skip
 
+    keyedit_precision_attention: float = parameter(
+        0.1, title="Step of (emphasis:1.1)", help="By which Ctrl+Up and Ctrl+Down change the weight of words in a prompt.",
+        minimum=0.01, maximum=0.2, step=0.01, section="Prompt editing",
+    )  # fmt: skip
+    keyedit_precision_extra: float = parameter(
+        0.05, title="Step of <extra networks:0.9>", help="By which Ctrl+Up and Ctrl+Down change the weight of a LoRA in a prompt.",
+        minimum=0.01, maximum=0.2, step=0.01, section="Prompt editing",
+    )  # fmt: skip
+    keyedit_delimiters: str = parameter(
+        r".,\/!?%^*;:{}=`~() ", title="Word delimiters", help="Where a word ends, beside tabs and line ends, when nothing is selected.",
+        section="Prompt editing",
+    )  # fmt: skip
+    keyedit_move: bool = parameter(
+        True, title="Alt+Left and Alt+Right move pieces", help="What stands between two commas of a prompt.", section="Prompt editing"
+    )
+
     max_job_cost: Number = parameter(
         0.0, title="Largest job", help="Megapixels × steps × pictures that one job may cost; 0: any. 512x512 in 20 steps costs 5.2.",
         minimum=0.0, maximum=1e9, step=1.0, section="Limits",
@@ -314,6 +330,32 @@ class Settings(BaseModel):
     api_useragent: str = parameter(
         "", title="User agent", help="What is sent as User-Agent when a picture is fetched.", max_length=200, section="Limits"
     )
+
+    disabled_extensions: tuple[str, ...] = parameter(
+        (), title="Disabled extensions", max_length=1000, section="Extensions",
+        help="Folders under extensions/ that are not loaded at the next start; commas between them.",
+    )  # fmt: skip
+    extensions_index: str = parameter(
+        "", title="Index of extensions", max_length=2000, section="Extensions",
+        help="What the Extensions tab lists as available: an https:// address, or a JSON file in the data folder.",
+    )  # fmt: skip
+
+    localization: str = parameter(
+        "None", title="Language", max_length=100, section="User interface",
+        help="At the next start, the page in the words of an extension's localizations/NAME.json; None: in its own.",
+    )  # fmt: skip
+    disable_all_extensions: str = parameter(
+        "none", title="Disable all extensions", choices=("none", "extra", "all"), section="Extensions",
+        help="At the next start. A1111 tells those it ships from others; here both words mean all.",
+    )  # fmt: skip
+    # Complete for the extensions that are loaded; those of others are kept as they were stored.
+    extension_settings: Mapping[str, Any] = Field(default={}, json_schema_extra={"kept_for_others": True})
+
+    @field_validator("disabled_extensions", mode="before")
+    @classmethod
+    def _from_one_text(cls, value: Any) -> Any:
+        """The Settings tab sends one text, A1111's config.json a list."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("api_useragent")
     @classmethod

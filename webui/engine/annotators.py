@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from webui.core.errors import InvalidRequest, ModelError, NotFound
-from webui.core.ports import AnnotationOptions
+from webui.core.extension_points import is_added
+from webui.core.ports import NO_ENGINE_HOOKS, AnnotationOptions, EngineHooks
 from webui.core.preprocessors import FOLDER, Preprocessor, find_preprocessor
 from webui.engine.annotator_filters import FILTERS, Pixels, resized
 from webui.engine.annotator_networks import NETWORKS, Network
@@ -24,9 +25,13 @@ MAX_PIXELS = 4096 * 4096
 
 
 class Annotators:
-    """The preprocessors.  folder: where their weights lie, a folder each.   Every method may be called from any thread."""
+    """The preprocessors. Every method may be called from any thread.
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    folder: where their weights lie, a folder each.   hooks: extensions, which may have added others.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, hooks: EngineHooks = NO_ENGINE_HOOKS) -> None:
+        self._hooks = hooks
         self._folder = folder
         self._device = device
         self._lock = threading.Lock()
@@ -41,6 +46,8 @@ class Annotators:
         pixels = np.asarray(picture.convert("RGB"))
         if preprocessor.resolution:
             _check_size(pixels, int(resolution))
+        if is_added(preprocessor.name):
+            return self._hooks.annotate(preprocessor.name, picture, int(resolution))
         if preprocessor.name in FILTERS:
             return Image.fromarray(np.ascontiguousarray(FILTERS[preprocessor.name](pixels, int(resolution), a, b)))
         with self._lock, torch.inference_mode():

@@ -19,8 +19,9 @@ from operator import methodcaller
 
 import torch
 
-from webui.core.errors import OutOfMemory, WebuiError
+from webui.core.errors import ExtensionFailed, OutOfMemory, WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed, Finished, ModelLoading
+from webui.core.extension_points import NamedPatch
 from webui.core.ports import Work
 from webui.engine.device import is_out_of_memory, release_memory
 from webui.engine.generate import SkipBatch, Story
@@ -35,11 +36,12 @@ MAX_ROWS = 32
 
 @dataclass(eq=False)
 class Run:
-    """One job in the loop.  tell: a job's outgoing events.   The flags are set from any thread."""
+    """One job in the loop.  tell: a job's outgoing events.   patches: what changes its UNet.   The flags are set from any thread."""
 
     work: Work
     tell: queue.SimpleQueue[EngineEvent]
     begin: Callable[[Pipeline], Story]
+    patches: tuple[NamedPatch, ...] = ()
     arrived: float = field(default_factory=time.monotonic)
     cancelled: threading.Event = field(default_factory=threading.Event)
     skipped: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +65,9 @@ class Run:
     @cached_property
     def company(self) -> Hashable:
         """Equal for jobs that may run at the same time: those that do not change the weights under each other at every tick."""
-        return self.spec, self.work.settings.tiling, self.work.tags, self.work.refiner, self.work.hires_model
+        # A job whose UNet is patched runs alone.
+        alone = self.work.job_id if self.patches else None
+        return self.spec, self.work.settings.tiling, self.work.tags, self.work.refiner, self.work.hires_model, alone
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,8 @@ class DeviceLoop:
             if not self._pipelines.resident(run.spec):
                 run.tell.put(ModelLoading(run.work.request.checkpoint))
             run.pipeline = run.lease.enter_context(self._pipelines.lease(run.spec))
+            for patch in run.patches:
+                run.lease.enter_context(patch.enter(run.pipeline.unet))
             run.story = run.begin(run.pipeline)
         except Exception as error:  # noqa: BLE001 - the border of the job; _fail logs what is not meant for the user
             self._fail(run, error)
@@ -216,6 +222,10 @@ class DeviceLoop:
         if is_out_of_memory(error):
             release_memory(self._pipelines.device.torch)
             error = OutOfMemory(f"out of memory: {error}. Make the picture or the batch smaller, or start with --medvram.")
+        if run.patches and not isinstance(error, WebuiError):
+            log.error("Job %s failed", run.work.job_id, exc_info=error)
+            names = ", ".join(f"'{patch.extension}'" for patch in run.patches)
+            error = ExtensionFailed(f"The model failed while extension {names} had changed it: {type(error).__name__}: {error}.")
         if isinstance(error, WebuiError):
             kind = "OutOfMemoryError" if isinstance(error, OutOfMemory) else type(error).__name__
             self._end(run, Failed(str(error), kind))

@@ -18,7 +18,17 @@ from PIL.Image import Image
 from webui.core.errors import WebuiError
 from webui.core.events import TERMINAL, Annotated, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, ExtrasWork, MemoryUse, MergeWork, Work
+from webui.core.ports import (
+    NO_ENGINE_HOOKS,
+    AnnotationOptions,
+    AnyWork,
+    EmbeddingFacts,
+    EngineHooks,
+    ExtrasWork,
+    MemoryUse,
+    MergeWork,
+    Work,
+)
 from webui.core.request import GenerationRequest
 from webui.engine.adapters.embeddings import read_embedding
 from webui.engine.annotators import Annotators
@@ -48,7 +58,8 @@ DEVICE_SHARE = 0.85
 class LocalEngine:
     """Draws on this machine. Implements webui.core.ports.Engine."""
 
-    def __init__(self, options: EngineOptions, paths: Paths) -> None:
+    def __init__(self, options: EngineOptions, paths: Paths, hooks: EngineHooks = NO_ENGINE_HOOKS) -> None:
+        self._hooks = hooks
         diffusers.utils.logging.set_verbosity_error()
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
@@ -60,8 +71,8 @@ class LocalEngine:
         self._previews = Previews(*(load_taesd(paths.preview_decoders, self._device.torch, name) for name in (TAESD, TAESD_XL)))
         self._prompts = PromptCache()
         self._depth = DepthEstimators(self._device.torch)
-        self._annotators = Annotators(paths.preprocessors, self._device.torch)
-        self._images = ImageModels(self._device, paths.converted)
+        self._annotators = Annotators(paths.preprocessors, self._device.torch, hooks)
+        self._images = ImageModels(self._device, paths.converted, hooks)
         self._extras = ExtrasRunner(self._images)
         self._merges = SideRunner(merge)
         self._runs: dict[str, Run] = {}
@@ -81,7 +92,12 @@ class LocalEngine:
     def _draw(self, work: Work) -> Iterator[EngineEvent]:
         tell: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
         pictures: dict[tuple[int, str], ControlPicture] = {}
-        run = Run(work, tell, partial(self._begin, work, pictures))
+        try:
+            patches = self._hooks.patches(work.request, work.settings)
+        except WebuiError as error:
+            yield Failed(str(error), type(error).__name__)
+            return
+        run = Run(work, tell, partial(self._begin, work, pictures), patches)
         with self._lock:
             self._runs[work.job_id] = run
         try:
@@ -187,7 +203,7 @@ class LocalEngine:
             return self._depth.estimate(image, work.depth_model, work.checkpoint)
 
         preview = partial(self._previews.wanted, work, pipeline)
-        tools = Tools(pipeline, self._tokenizer, preview, self._prompts, estimate_depth, pictures, self._images)
+        tools = Tools(pipeline, self._tokenizer, preview, self._prompts, estimate_depth, pictures, self._images, self._hooks)
         return generate(work, tools)
 
 

@@ -13,7 +13,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from webui.core.events import Drawn, EngineEvent, Remark
-from webui.core.ports import Work
+from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks, Work
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.engine.adaptation import Adaptation
@@ -43,7 +43,7 @@ class Tools:
 
     preview: how to show unfinished latents (B, C, h, w); None when nobody wants to see them now.
     estimate_depth: how depth is told where a model wants it.   control_pictures: what the ControlNet units follow, by unit and source.
-    images: loads upscalers and face restorers; None where jobs name none.
+    images: loads upscalers and face restorers; None where jobs name none.   hooks: what extensions change on the way.
     """
 
     pipeline: Pipeline
@@ -53,6 +53,7 @@ class Tools:
     estimate_depth: EstimateDepth = no_estimator
     control_pictures: ControlPictures = field(default_factory=dict)
     images: ImageModels | None = None
+    hooks: EngineHooks = NO_ENGINE_HOOKS
 
 
 def generate(work: Work, tools: Tools) -> Story:
@@ -83,7 +84,8 @@ class _Batches:
 
     def draw(self, batch: int, indices: list[int]) -> Story:
         """All pictures of one batch."""
-        alone = [self._work.request.of_image(index) for index in indices]
+        asked = tuple(self._work.request.of_image(index) for index in indices)
+        alone = self._tools.hooks.before_batch(asked, batch, self._work.settings)
         pipeline, run = self._tools.pipeline, self._first_pass(alone)
         yield from self._remarks(run.start.remarks, self._prompts)
         self._clock.start(batch)
@@ -123,7 +125,7 @@ class _Batches:
         controls = self._controls(alone, pipeline, noise.first)
         return build_pass(
             alone, settings, pipeline, self._prompts, noise, start, fix_steps=settings.img2img_fix_steps, refiner=self._refiner(None),
-            controls=controls,
+            controls=controls, hooks=self._tools.hooks,
         )  # fmt: skip
 
     def _second_pass(
@@ -144,7 +146,9 @@ class _Batches:
         start = start_from_noise(second[0], pipeline, noise.first, self._inputs, depth, larger)
         refiner = self._refiner(reader.calls)
         controls = self._controls(second, pipeline, larger, is_second=True)
-        return build_pass(second, settings, pipeline, reader, noise, start, fix_steps=True, refiner=refiner, controls=controls)
+        return build_pass(
+            second, settings, pipeline, reader, noise, start, fix_steps=True, refiner=refiner, controls=controls, hooks=self._tools.hooks
+        )
 
     def _controls(
         self, alone: Sequence[GenerationRequest], pipeline: Pipeline, latents: torch.Tensor, *, is_second: bool = False

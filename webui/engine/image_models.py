@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from webui.core.errors import ModelError
+from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.engine.convert_weights import converted
 from webui.engine.device import Device, release_memory
 from webui.engine.loading import file_version
@@ -84,9 +85,13 @@ class ImageModel:
 
 
 class ImageModels:
-    """Owner of the loaded ones. Safe to call from any thread.  cache: where converted files are kept."""
+    """Owner of the loaded ones. Safe to call from any thread.
 
-    def __init__(self, device: Device, cache: Path) -> None:
+    cache: where converted files are kept.   hooks: those who may have added upscalers of their own, which are no files.
+    """
+
+    def __init__(self, device: Device, cache: Path, hooks: EngineHooks = NO_ENGINE_HOOKS) -> None:
+        self.hooks = hooks
         self._device = device
         self._cache = cache
         self._lock = threading.Lock()

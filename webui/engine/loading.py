@@ -9,14 +9,16 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.initialization import no_init_weights
 
+from webui.catalog.diffusers_folder import Piece, describe_folder, size_and_time
 from webui.catalog.identify import ZIP
+from webui.catalog.ldm_layout import Cut
 from webui.catalog.torch_pickle import StoredTensor
 from webui.catalog.torch_zip import TorchModel, describe_torch_zip
 from webui.core.errors import ModelError
@@ -74,6 +76,28 @@ class TensorFile:
             raise ModelError(f"{self.path.name} lacks the tensor {name!r}, so it is damaged or of another model family.")
 
 
+class KnownFiles:
+    """Files that describe themselves once for as long as they do not change. Not to be used by two threads at once."""
+
+    def __init__(self, kept: int = 16) -> None:
+        self._kept = kept
+        self._files: dict[Hashable, TensorFile] = {}
+
+    def open(self, path: Path) -> TensorFile:
+        """The file as it is now.  Raises ModelError."""
+        version = file_version(path)
+        file = self._files.pop(version, None) or TensorFile(path)
+        self._files[version] = file  # the last one used is the last
+        while len(self._files) > self._kept:
+            del self._files[next(iter(self._files))]
+        return file
+
+    def release(self) -> None:
+        """Hold none of the files open; what they said of themselves stays known."""
+        for file in self._files.values():
+            file.release()
+
+
 class _Tensors(Protocol):
     """Named tensors in a file."""
 
@@ -90,18 +114,27 @@ class _Safetensors:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = safe_open(path, framework="pt")
+        self._file: Any = safe_open(path, framework="pt")
         self.metadata: Mapping[str, str] = self._file.metadata() or {}
         self.names = frozenset(self._file.keys())
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._file.get_slice(name).get_shape())
+        return tuple(self._opened().get_slice(name).get_shape())
 
     def tensor(self, name: str) -> torch.Tensor:
-        return self._file.get_tensor(name)
+        tensor: torch.Tensor = self._opened().get_tensor(name)
+        return tensor
 
     def release(self) -> None:
-        self._file = safe_open(self._path, framework="pt")
+        self._file = None
+
+    def _opened(self) -> Any:
+        if self._file is None:
+            try:
+                self._file = safe_open(self._path, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise _unreadable(self._path, error) from None
+        return self._file
 
 
 class _TorchZip:
@@ -136,8 +169,36 @@ class _TorchZip:
         self._bytes = None
 
 
+class _DiffusersFolder:
+    """Of a folder in diffusers' layout, under their original names. Its files are opened when the first tensor is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = describe_folder(path)
+        self._opened: dict[Path, _Tensors] = {}
+        self.metadata: Mapping[str, str] = self._folder.metadata
+        self.names = frozenset(self._folder.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._folder.shape(name)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        pieces = [self._piece(piece) for piece in self._folder.tensors[name]]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def release(self) -> None:
+        self._opened.clear()
+
+    def _piece(self, piece: Piece) -> torch.Tensor:
+        if piece.file not in self._opened:
+            self._opened[piece.file] = _open(piece.file)
+        tensor = self._opened[piece.file].tensor(piece.name)
+        return tensor.t() if piece.transposed else tensor.reshape(piece.shape)
+
+
 def _open(path: Path) -> _Tensors:
     try:
+        if path.is_dir():
+            return _DiffusersFolder(path)
         with path.open("rb") as file:
             if file.read(len(ZIP)) == ZIP:
                 return _TorchZip(path, describe_torch_zip(file))
@@ -145,7 +206,11 @@ def _open(path: Path) -> _Tensors:
     except ModelError as error:
         raise ModelError(f"{path.name} {error}.") from None
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path.name} cannot be read as a safetensors file ({error}). Fetch it again.") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path.name} cannot be read as a safetensors file ({error}). Fetch it again.")
 
 
 def _dtype_of(one: StoredTensor) -> torch.dtype:
@@ -156,23 +221,6 @@ def _dtype_of(one: StoredTensor) -> torch.dtype:
             f"A tensor is stored as {one.dtype or one.storage.kind}, which is not known here. Convert the file to .safetensors."
         )
     return dtype
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A weight that is a part of a tensor in the file: the number-th of so many equal pieces of its rows, or its transpose."""
-
-    name: str
-    number: int = 0
-    of: int = 1
-    transposed: bool = False
-
-    def out_of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The part of this tensor; of rows that cannot be shared equally, all, whose shape then fits nowhere."""
-        if self.transposed:
-            return tensor.t().contiguous() if tensor.ndim == 2 else tensor
-        rows, rest = divmod(len(tensor) if tensor.ndim else 0, self.of)
-        return tensor if rest or not rows else tensor[self.number * rows : (self.number + 1) * rows]
 
 
 def build_skeleton(build: Callable[[], nn.Module]) -> nn.Module:
@@ -227,12 +275,20 @@ def _fitting(file: TensorFile, source: str | Cut, place: torch.Tensor) -> torch.
     name = source.name if isinstance(source, Cut) else source
     tensor = file.tensor(name)
     if isinstance(source, Cut):
-        tensor = source.out_of(tensor)
+        tensor = _cut_out(tensor, source)
     if tensor.ndim == 4 and place.ndim == 2:
         tensor = tensor[:, :, 0, 0]  # the original writes some linear layers as 1x1 convolutions
     if tensor.shape != place.shape:
         raise ModelError(f"{file.path.name}: {name!r} has shape {tuple(tensor.shape)} where {tuple(place.shape)} is needed.")
     return tensor
+
+
+def _cut_out(tensor: torch.Tensor, cut: Cut) -> torch.Tensor:
+    """That part of a tensor; of rows that cannot be shared equally, all, whose shape then fits nowhere."""
+    if cut.transposed:
+        return tensor.t().contiguous() if tensor.ndim == 2 else tensor
+    rows, rest = divmod(len(tensor) if tensor.ndim else 0, cut.of)
+    return tensor if rest or not rows else tensor[cut.number * rows : (cut.number + 1) * rows]
 
 
 def _materialise_buffers(module: nn.Module, device: torch.device) -> None:
@@ -245,7 +301,7 @@ def _materialise_buffers(module: nn.Module, device: torch.device) -> None:
 def file_version(path: Path) -> Hashable:
     """A file as it is now: one that is replaced under the same name is another.  Raises ModelError."""
     try:
-        status = path.stat()
+        size, time = size_and_time(path)
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read ({error}). Put it back, or choose another model.") from None
-    return str(path), status.st_size, status.st_mtime_ns
+    return str(path), size, time

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
+from webui.catalog.diffusers_folder import size_and_time
 from webui.core.errors import ModelError
 from webui.core.model_jobs import DROP_AVERAGES, KEEP_AVERAGES, USE_AVERAGES
+from webui.core.model_paths import stem_of
 from webui.core.ports import MergeSource
 from webui.engine.families.prediction import MAX_SIDECAR, V_MARKER, ZERO_SNR_MARKER
 from webui.engine.loading import TensorFile, file_version
@@ -33,7 +35,7 @@ class MergeModel:
         self.letter = letter
         self._version = file_version(source.path)
         self._file = TensorFile(source.path)
-        self._size = source.path.stat().st_size
+        self._size = size_and_time(source.path)[0]
         self._mapped = 0
         self._places = _places(self._file.names, averages)
         if averages == USE_AVERAGES and not any(place.startswith(AVERAGES) for place in self._places.values()):
@@ -76,7 +78,7 @@ class MergeModel:
     @property
     def config_file(self) -> Path | None:
         """The .yaml of its name, if there is one that can be a configuration."""
-        path = self.source.path.with_suffix(".yaml")
+        path = self.source.path.with_name(f"{stem_of(self.source.path)}.yaml")
         return path if path.is_file() and path.stat().st_size <= MAX_SIDECAR else None
 
     @property

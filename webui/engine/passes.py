@@ -10,6 +10,8 @@ import torch
 from PIL.Image import Image
 
 from webui.core.events import EngineEvent, Preview, Progress
+from webui.core.extension_points import Moment
+from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.core.settings import Settings
@@ -26,6 +28,7 @@ from webui.engine.samplers import Plan, plan_sampling, read_options
 from webui.engine.starts import Start
 
 Show = Callable[[], Callable[[torch.Tensor], Image | None] | None]
+Watch = Callable[[tuple[GenerationRequest, ...], torch.Tensor, torch.Tensor, Moment], torch.Tensor]
 Sampled = tuple[torch.Tensor | None, int]
 """The latents, and 0; or what was denoised last and the step, when the batch was skipped; None when nothing was."""
 
@@ -51,7 +54,11 @@ def draw_noise(alone: Sequence[GenerationRequest], settings: Settings, pipeline:
 
 @dataclass(frozen=True)
 class Pass:
-    """A sampling that is ready to run.  first_x: where it begins.   steps: as the user counts them."""
+    """A sampling that is ready to run.
+
+    first_x: where it begins.   steps: as the user counts them.   requests: one for each picture.
+    watch: sees every estimate and may change it; None where nobody does.
+    """
 
     plan: Plan
     denoiser: Denoiser | RefinedDenoiser
@@ -63,6 +70,8 @@ class Pass:
     level_pairs: dict[str, str]
     noise_pairs: dict[str, str]
     padding_key: str | None
+    requests: tuple[GenerationRequest, ...] = ()
+    watch: Watch | None = None
 
     def used(self, place: int) -> dict[str, str]:
         """Infotext pairs of one picture, in A1111's order; complete when the pass is done."""
@@ -91,6 +100,9 @@ class Pass:
                 estimate = answer[0] if call.with_uncond else answer
                 done = max(done, _part_done(self.denoiser.calls_made, call.sigma, self.plan))
                 step = min(self.steps, max(1, round(self.steps * done)))
+                if self.watch:
+                    estimate = self.watch(self.requests, call.x, estimate, Moment(step, self.steps, float(call.sigma)))
+                    answer = torch.stack([estimate, answer[1]]) if call.with_uncond else estimate
                 yield clock.progress(step, self.steps, done)
                 if every > 0 and step % every == 0 and step < self.steps and (show := preview()) and (image := show(estimate)):
                     yield Preview(image, step)
@@ -113,28 +125,23 @@ def build_pass(
     fix_steps: bool = False,
     refiner: Refiner | None = None,
     controls: PassControls = NO_CONTROLS,
+    hooks: EngineHooks = NO_ENGINE_HOOKS,
 ) -> Pass:
     """alone: what the batch's pictures ask of this pass.   start: what it begins with; noise alone where that has no latents.
 
     fix_steps: make all steps that were asked for, however weak the denoising is.   refiner: what takes over on the way.
-    controls: ControlNet units; a refiner has none.
+    controls: ControlNet units; a refiner has none.   hooks: what extensions change.
     """
     first = alone[0]
     conditionings = [prompts.read(one) for one in alone]
     levels, level_pairs = levels_for(pipeline.levels, settings)
     sampler = find_sampler(first.sampler)
     plan = plan_sampling(
-        sampler.label,
-        first.schedule,
-        first.steps,
-        levels,
-        noise.later,
-        read_options(first, settings),
-        denoising=None if start.latents is None else first.denoising_strength,
-        fix_steps=fix_steps,
-    )
+        sampler.label, first.schedule, first.steps, levels, noise.later, read_options(first, settings),
+        denoising=None if start.latents is None else first.denoising_strength, fix_steps=fix_steps, hooks=hooks,
+    )  # fmt: skip
     pictures = [
-        Guided(one, build_guidance(asked, settings, one.weights, sampler.cfg_factor))
+        Guided(one, hooks.guide(build_guidance(asked, settings, one.weights, sampler.cfg_factor), asked, settings))
         for asked, one in zip(alone, conditionings, strict=True)
     ]
     pad, padding_key = _padding(settings)
@@ -157,7 +164,9 @@ def build_pass(
     strength = _noise_strength(first, settings, is_second=fix_steps and not first.init_images)
     first_x = _first_x(start, noise.first, plan, strength, settings.img2img_extra_noise)
     noise_pairs = {} if start.latents is None else _noise_pairs(strength, settings.img2img_extra_noise)
-    return Pass(plan, denoiser, pictures, first_x, start, first.steps, prompts.calls, level_pairs, noise_pairs, padding_key)
+    watch = hooks.on_step if hooks.watches_steps else None
+    told = level_pairs, noise_pairs, padding_key
+    return Pass(plan, denoiser, pictures, first_x, start, first.steps, prompts.calls, *told, tuple(alone), watch)
 
 
 def _first_x(start: Start, noise: torch.Tensor, plan: Plan, strength: float, extra: float) -> torch.Tensor:

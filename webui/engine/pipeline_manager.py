@@ -18,6 +18,8 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
 
+from webui.catalog.ldm_layout import Cut
+from webui.core.model_paths import stem_of
 from webui.engine.adaptation import Adaptation, NetworkUse
 from webui.engine.adapters.controlnet import DIFFUSERS_WEIGHTS, check_fits, read_control_shape
 from webui.engine.adapters.embeddings import Embedding, TextEncoder
@@ -29,7 +31,7 @@ from webui.engine.families.base import Family
 from webui.engine.families.known import family_of
 from webui.engine.families.prediction import asks_for_v, read_prediction
 from webui.engine.families.vae import read_vae_shape
-from webui.engine.loading import Cut, TensorFile, assign_weights, build_skeleton, file_version, strip_weights
+from webui.engine.loading import KnownFiles, TensorFile, assign_weights, build_skeleton, file_version, strip_weights
 from webui.engine.noise_levels import EpsPrediction, NoiseLevels, VPrediction, scaled_linear
 from webui.engine.text_encoders import read_text
 
@@ -182,6 +184,7 @@ class PipelineManager:
         self._at_work: nn.Module | None = None
         self._beside: list[nn.Module] = []
         self._networks = NetworkFiles()
+        self._files = KnownFiles()
 
     @contextmanager
     def lease(self, spec: PipelineSpec) -> Iterator[Pipeline]:
@@ -216,8 +219,8 @@ class PipelineManager:
         release_memory(self.device.torch)
 
     def _join(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
-        file = TensorFile(spec.checkpoint)
-        vae_file = TensorFile(spec.vae) if spec.vae else file
+        file = self._files.open(spec.checkpoint)
+        vae_file = self._files.open(spec.vae) if spec.vae else file
         family = family_of(file)
         self._families[file_version(spec.checkpoint)] = family
         keys = self._keys(spec, family)
@@ -263,16 +266,19 @@ class PipelineManager:
         )
 
     def _join_with_controls(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
-        pipeline = self._join(spec, pinned)
-        return replace(pipeline, controls=self._join_controls(spec, pipeline.unet, pinned))
+        try:
+            pipeline = self._join(spec, pinned)
+            return replace(pipeline, controls=self._join_controls(spec, pipeline.unet, pinned))
+        finally:
+            self._files.release()
 
     def _join_controls(self, spec: PipelineSpec, unet: UNet2DConditionModel, pinned: list[_Component]) -> dict[Path, ControlNetModel]:
         """The ControlNets, which take after the UNet what their files do not say."""
         controls = {}
         for path in spec.controls:
-            shape = read_control_shape(file := TensorFile(path), unet)
+            shape = read_control_shape(file := self._files.open(path), unet)
             name = path.parent.name if path.stem.startswith(DIFFUSERS_WEIGHTS) else path.stem
-            check_fits(shape, unet, name, spec.checkpoint.stem)
+            check_fits(shape, unet, name, stem_of(spec.checkpoint))
             key = ("control", file_version(path), shape)
             controls[path] = self._component(key, file, partial(_as_it_is, shape), self.device.dtype, pinned)
         return controls

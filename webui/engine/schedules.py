@@ -69,17 +69,19 @@ class Wish:
     sdxl: bool
 
 
-def make_sigmas(label: str, levels: Levels, steps: int, spacing: Spacing, *, sdxl: bool = False) -> torch.Tensor:
+def make_sigmas(
+    label: str, levels: Levels, steps: int, spacing: Spacing, *, sdxl: bool = False, added: Callable[[Wish], torch.Tensor] | None = None
+) -> torch.Tensor:
     """The levels of a schedule: float32, falling; as a rule steps + 1 of them ("DDIM" may have more).
 
-    label: not "Automatic".   steps: at least 1; with none, there is nothing but the end.
+    label: not "Automatic".   steps: at least 1; with none, there is nothing but the end.   added: makes those of an extension's.
     """
     if steps < 1:
         return torch.zeros(1)
     low, high = (OLD_LOW, OLD_HIGH) if spacing.old_range else (levels.sigma_min, levels.sigma_max)
     rho = spacing.rho or find_schedule(label).default_rho
     asked = Wish(levels, steps + spacing.discard, spacing.sigma_min or low, spacing.sigma_max or high, rho, spacing, sdxl)
-    sigmas = SCHEDULE_FUNCTIONS[label](asked)
+    sigmas = added(asked) if added else SCHEDULE_FUNCTIONS[label](asked)
     return torch.cat([sigmas[:-2], sigmas[-1:]]) if spacing.discard else sigmas
 
 

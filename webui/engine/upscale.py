@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from webui.core.errors import InvalidRequest, ModelError, OutOfMemory
+from webui.core.extension_points import is_added
 from webui.core.settings import Settings
 from webui.core.upscalers import NO_UPSCALER, Upscaler
 from webui.engine.device import is_out_of_memory, release_memory
@@ -88,6 +89,10 @@ def upscaling(
     A model is applied until the size is reached, but at most three times and once at least; Lanczos does the rest, as in A1111.
     """
     image = image.convert("RGB")
+    if is_added(upscaler.name):
+        if models is None:
+            raise ModelError(f"{upscaler.name} is an extension's upscaler, and this engine has no extensions. Choose another one.")
+        return models.hooks.enlarge(upscaler.name, image.convert("RGB"), width, height)
     if upscaler.path is None:
         return image.resize((width, height), FILTERS[upscaler.name])
     assert models is not None

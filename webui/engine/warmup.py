@@ -18,7 +18,7 @@ from PIL.Image import Image
 from webui.core.errors import WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed
 from webui.core.paths import Paths
-from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, Engine, MemoryUse
+from webui.core.ports import NO_ENGINE_HOOKS, AnnotationOptions, AnyWork, EmbeddingFacts, Engine, EngineHooks, MemoryUse
 from webui.core.request import GenerationRequest
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,10 @@ class WarmingEngine:
     The import is inside a function here, against the rule, because deferring it is what this class is for.
     """
 
-    def __init__(self, options: EngineOptions, paths: Paths) -> None:
+    def __init__(self, options: EngineOptions, paths: Paths, hooks: EngineHooks = NO_ENGINE_HOOKS) -> None:
         self._options = options
         self._paths = paths
+        self._hooks = hooks
         self._engine: Future[Engine] = Future()
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -168,7 +169,7 @@ class WarmingEngine:
         started = time.perf_counter()
         try:
             module = importlib.import_module("webui.engine.engine")
-            self._engine.set_result(module.LocalEngine(self._options, self._paths))
+            self._engine.set_result(module.LocalEngine(self._options, self._paths, self._hooks))
         except Exception as error:
             log.exception("The engine cannot start")
             self._engine.set_exception(error)

@@ -15,14 +15,16 @@ from webui.core.request import GenerationRequest
 log = logging.getLogger(__name__)
 
 
-def find_networks(request: GenerationRequest, catalog: Catalog) -> tuple[tuple[NetworkFile, ...], tuple[str, ...]]:
-    """The files, and a remark for each tag that cannot be followed."""
+def find_networks(
+    request: GenerationRequest, catalog: Catalog, knows: Callable[[str], bool] = lambda kind: False
+) -> tuple[tuple[NetworkFile, ...], tuple[str, ...]]:
+    """The files, and a remark for each tag that cannot be followed.  knows: whether an extension follows tags of a kind."""
     prompts = dict.fromkeys(request.prompts or (request.prompt,))
     negatives = dict.fromkeys(request.negative_prompts or (request.negative_prompt,))
     remarks: dict[str, None] = {}
     files: list[NetworkFile] = []
     if not request.disable_extra_networks:
-        tags = dict.fromkeys(tag for prompt in prompts for tag in take_networks(prompt)[1])
+        tags = dict.fromkeys(tag for prompt in prompts for tag in take_networks(prompt)[1] if not knows(tag.kind))
         files = _tagged(tags, catalog, remarks)
     return (*files, *_embeddings((*prompts, *negatives), catalog)), tuple(remarks)
 

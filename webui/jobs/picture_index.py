@@ -96,6 +96,16 @@ class PictureIndex:
             raise NotFound(f"There is no picture {picture_id[:80]!r} (any more).")
         return _picture(row)
 
+    def picture_at(self, path: Path) -> IndexedPicture:
+        """The picture of that file, which may have come a moment ago.  Raises NotFound."""
+        self.refresh()
+        name = path.relative_to(self._outputs).as_posix() if path.is_relative_to(self._outputs) else ""
+        with self._open() as connection:
+            row = connection.execute("SELECT * FROM pictures WHERE path = ?", (name,)).fetchone()
+        if row is None:
+            raise NotFound(f"{path.name} is not in outputs/ (any more).")
+        return _picture(row)
+
     def file(self, picture: IndexedPicture) -> Path:
         """Where it lies.  Raises NotFound when it is gone, or a link leads out of outputs/."""
         path = self._outputs / picture.path

@@ -27,6 +27,7 @@ from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.web import Web
 from webui.jobs.controls import find_controls
+from webui.jobs.finishing import Finishing
 from webui.jobs.inputs import InputPictures
 from webui.jobs.job import Job
 from webui.jobs.networks import find_networks
@@ -97,12 +98,16 @@ class Run:
         done = self._done()
         if len(done) == job.request.images:
             return Finished()
-        work = self._extras(job.request, done) if isinstance(job.request, ExtrasRequest) else self._drawing(as_drawing(job.request), done)
-        return self._through_engine(work)
+        if isinstance(job.request, ExtrasRequest):
+            return self._through_engine(self._extras(job.request, done))
+        request = as_drawing(job.request)
+        self._around.hooks.before_job(job.id, request)
+        return self._through_engine(self._drawing(request, done))
 
     def _through_engine(self, work: AnyWork) -> Finished | Cancelled | Failed:
         """Let the engine do it, telling what it tells; how it ended."""
         job = self.job
+        finishing = Finishing(work, self._around.hooks)
         events = self._around.engine.run(work)
         try:
             for event in events:
@@ -112,8 +117,11 @@ class Run:
                 if isinstance(event, Failed):
                     log.warning("Job %r failed: %s", job.id, event.message)
                 if isinstance(event, TERMINAL):
+                    for drawn in finishing.rest():
+                        self._tell(drawn)
                     return event
-                self._tell(event)
+                for told in finishing.take(event):
+                    self._tell(told)
         except BaseException:
             self._around.engine.cancel(job.id)
             raise
@@ -127,7 +135,7 @@ class Run:
         job, catalog = self.job, self._around.catalog
         checkpoint = catalog.find_checkpoint(request.checkpoint or job.settings.sd_model_checkpoint, closest=False)
         vae = catalog.find_vae(request.vae or job.settings.sd_vae, checkpoint)
-        self._networks, remarks = find_networks(request, catalog)
+        self._networks, remarks = find_networks(request, catalog, self._around.hooks.knows_network)
         for remark in remarks:
             job.log.append(Remark(remark))
         self._files = (checkpoint, vae)

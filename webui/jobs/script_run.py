@@ -210,8 +210,10 @@ class ScriptRun(Run):
         prompts = self._around.prompts
         asked = as_drawing(self.job.request)
         request = _seeded(draw.request.without_script(), f"{asked.seed} {draw.request.prompt} {first}")
+        request = self._around.hooks.begin(request, settings)
         request, remarks = prompts.prepare(request, settings, (*asked.script_styles, *draw.styles))
         request, more = prompts.draw_wildcards(request, settings)
+        request = self._around.hooks.settle(request, settings)
         request, notes = settle(request, settings, self._around.catalog)
         for remark in (*remarks, *more, *notes):
             self.job.log.append(Remark(remark))

@@ -1,10 +1,10 @@
-"""The host of the extensions: loads them from their folder and calls their hooks. Owns its own plugin manager."""
+"""The host of the extensions: loads them from their folder, keeps what they add, and calls their hooks. Owns its own plugin manager."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -12,185 +12,238 @@ from typing import Any
 
 from pluggy import HookImpl, PluginManager, PluginValidationError
 
-from webui.core.errors import InvalidRequest, UnknownName, WebuiError
-from webui.core.request import GenerationRequest
+from webui import __version__
+from webui.core.errors import ExtensionFailed, InvalidRequest, UnknownName
+from webui.core.extension_points import Addition, Assets, NewTab
 from webui.core.result import GenerationResult, Picture
 from webui.core.scripts import Script
-from webui.plugins import hookspecs
-from webui.plugins.scripts import built_in_scripts
+from webui.core.settings import Settings
+from webui.plugins import hookspecs, scripts
+from webui.plugins.calls import SLOW_SECONDS, Calls, told
+from webui.plugins.engine_side import EngineSide
+from webui.plugins.job_side import JobSide
+from webui.plugins.manifest import check_program_version, read_manifest
+from webui.plugins.modules import ENTRY, forget, import_extension
+from webui.plugins.registry import read_addition, read_assets
+from webui.plugins.script import AlwaysOnScript
 
 log = logging.getLogger(__name__)
 
-ENTRY = "extension.py"
-PACKAGE = "webui_extensions"
+NONE = "none"
+# By which the program's own plugin is registered; a folder cannot be called so.
+OWN = "webui."
 
 
 @dataclass(frozen=True)
 class Extension:
-    """One folder under extensions/.  error: why it is not enabled."""
+    """One folder under extensions/.
+
+    error: why it is not enabled.   is_disabled: whether that is what the settings say.   hooks: those it implements.
+    seconds: that loading it took.
+    """
 
     name: str
     path: Path
     enabled: bool
     error: str | None = None
+    is_disabled: bool = False
+    hooks: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
-class Host:
+class Host(JobSide):
     """Loads extensions and passes hook calls on to them; an implementation of `webui.core.ports.Hooks`.
 
-    safe_mode: list the extensions, run none of their code.
+    safe_mode: list the extensions, run none of their code.   slow_seconds: a hook that takes longer is named in the log.
     """
 
-    def __init__(self, extensions_dir: Path, *, safe_mode: bool = False) -> None:
+    def __init__(self, extensions_dir: Path, *, safe_mode: bool = False, slow_seconds: float = SLOW_SECONDS) -> None:
         self._folder = extensions_dir
         self._safe_mode = safe_mode
         self._extensions: tuple[Extension, ...] = ()
+        self._additions: tuple[Addition, ...] = ()
+        self._assets: tuple[Assets, ...] = ()
         self._plugins = PluginManager(hookspecs.PROJECT)
         self._plugins.add_hookspecs(hookspecs)
-        self._scripts = built_in_scripts()
+        self._hook_names = tuple(vars(self._plugins.hook))
+        self._calls = Calls(slow_seconds)
+        self._is_open = False
+        self._settings_now = Settings
+        # The program's own features that are made as an extension's would be, by the same hooks.
+        self._plugins.register(scripts, name=OWN)
+        self._own_addition = read_addition(OWN, self._functions(OWN), self._calls, (), is_own=True)
+        self.engine_side = EngineSide(self)
 
-    def load(self) -> None:
-        """Import every extension, in the order of their names. One that fails is disabled and says why; the others go on."""
+    def load(self, *, disabled: Collection[str] = (), disable_all: str = NONE) -> None:
+        """Import every extension, in the order of their names. One that fails is disabled and says why; the others go on.
+
+        disabled: names of folders to leave out.   disable_all: "extra" or "all" leaves out all of them.
+        """
         if not self._folder.is_dir():
             return
         folders = sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name[0] not in "._")
-        loaded = [self._load(folder) for folder in folders]
+        left_out = {folder.name for folder in folders} if disable_all != NONE else set(disabled)
+        loaded = [self._load(folder, is_disabled=folder.name in left_out) for folder in folders]
         # pluggy calls the last registered first; registering backwards makes hooks run in the order of the names.
-        registered = [self._register(extension) for extension in reversed(loaded)]
-        self._extensions = tuple(reversed(registered))
+        registered = {extension.name: self._register(extension, module) for extension, module in reversed(loaded)}
+        self._extensions = tuple(self._with_additions(registered[extension.name]) for extension, _ in loaded)
 
     def extensions(self) -> tuple[Extension, ...]:
         """All extensions found, by name, disabled ones too."""
         return self._extensions
 
-    def change_request(self, request: GenerationRequest) -> GenerationRequest:
-        """The request after every extension had its say.  Raises WebuiError naming the extension that failed or refused."""
-        for implementation in self._implementations("change_request"):
-            try:
-                answer = _call(implementation, request=request)
-            except InvalidRequest as error:
-                raise InvalidRequest(f"Extension '{implementation.plugin_name}' refused the request: {error}") from error
-            except Exception as error:
-                log.exception("Extension '%s' failed in change_request", implementation.plugin_name)
-                raise WebuiError(
-                    f"Extension '{implementation.plugin_name}' failed in change_request: {_told(error)}. "
-                    "Take it out of extensions/ to go on without it."
-                ) from error
-            request = _checked(answer, request, implementation.plugin_name)
-        return request
+    def additions(self) -> tuple[Addition, ...]:
+        """What enabled extensions add, by their names."""
+        return self._additions
+
+    def assets(self) -> tuple[Assets, ...]:
+        """The files of enabled extensions that the page loads, by their names."""
+        return self._assets
 
     def scripts(self) -> tuple[Script[Any], ...]:
-        """The program's own."""
-        return self._scripts
+        """The program's own, then those of extensions."""
+        every = (self._own_addition, *self._additions)
+        return tuple(one for addition in every for one in addition.scripts if isinstance(one, Script))
 
     def find_script(self, title: str) -> Script[Any]:
         """The script of that title, whatever its case.  Raises UnknownName."""
-        for script in self._scripts:
+        for script in self.scripts():
             if script.title.lower() == title.strip().lower():
                 return script
-        raise UnknownName("script", title, [script.title for script in self._scripts])
+        raise UnknownName("script", title, [script.title for script in self.scripts()])
+
+    def always_on(self) -> tuple[AlwaysOnScript, ...]:
+        """The always-on scripts of extensions."""
+        return tuple(one for addition in self._additions for one in addition.scripts if isinstance(one, AlwaysOnScript))
+
+    def tabs(self, app: Any) -> tuple[tuple[str, NewTab], ...]:
+        """The tabs that extensions add, each with its extension; an extension that fails here has none, and is named in the log."""
+        tabs: list[tuple[str, NewTab]] = []
+        for implementation in self.implementations("register_tabs"):
+            name = implementation.plugin_name
+            try:
+                answered = self._calls.call(name, "register_tabs", implementation.function, {"app": app})
+                tabs += [(name, tab) for tab in answered or () if isinstance(tab, NewTab)]
+            except Exception as error:  # noqa: BLE001 - a border: what it raised is told by the log
+                log.error("%s", error)
+        return tuple(tabs)
+
+    def build(self, extension: str, tab: NewTab) -> None:
+        """Lay a tab out.  Raises ExtensionFailed, InvalidRequest."""
+        self._calls.call(extension, f"its tab {tab.title!r}", tab.build, {})
+
+    def add_routes(self, extension: str, router: Any, app: Any) -> None:
+        """Let an extension add its routes.  Raises ExtensionFailed, InvalidRequest."""
+        for implementation in self.implementations("register_routes"):
+            if implementation.plugin_name == extension:
+                self._calls.call(extension, "register_routes", implementation.function, {"router": router, "app": app})
+
+    def start(self, app: Any) -> None:
+        """Tell every extension that the program begins; one that fails is logged."""
+        self._settings_now = app.settings.snapshot
+        self._is_open = True
+        self._tell("startup", app=app)
+
+    def close(self) -> None:
+        """Tell every extension that the program ends; one that fails is logged. Idempotent."""
+        if self._is_open:
+            self._is_open = False
+            self._tell("shutdown")
 
     def picture_saved(self, picture: Picture) -> None:
         """Tell every extension; one that fails is logged."""
-        self._tell("picture_saved", picture=picture)
+        self._tell("image_saved", picture=picture)
 
     def job_finished(self, job_id: str, result: GenerationResult) -> None:
-        """Tell every extension; one that fails is logged."""
+        """Tell every extension and every always-on script of the job; one that fails is logged."""
+        self.postprocess(result)
         self._tell("job_finished", job_id=job_id, result=result)
 
-    def _load(self, folder: Path) -> Extension:
-        """Import one; nothing of it is called yet."""
-        if self._safe_mode:
-            return Extension(folder.name, folder, enabled=False, error="not loaded: safe mode")
-        if not (folder / ENTRY).is_file():
-            return Extension(folder.name, folder, enabled=False, error=f"has no {ENTRY}")
-        extension = Extension(folder.name, folder, enabled=True)
-        try:
-            _import(folder)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a border: an extension may raise anything, and is named
-            return _disabled(extension, error)
-        return extension
-
-    def _register(self, extension: Extension) -> Extension:
-        """Let an imported one hear the hooks."""
-        if not extension.enabled:
-            return extension
-        module = sys.modules[_module_name(extension.name)]
-        try:
-            self._plugins.register(module, name=extension.name)
-            self._plugins.check_pending()
-            if any(each.hookwrapper or each.wrapper for each in self._implementations_of(module)):
-                raise PluginValidationError(module, "hook wrappers are not supported; write a plain @hookimpl function")
-        except (PluginValidationError, TypeError) as error:
-            if self._plugins.is_registered(module):
-                self._plugins.unregister(module)
-            return _disabled(extension, error)
-        log.info("extension '%s' loaded", extension.name)
-        return extension
-
-    def _implementations_of(self, module: ModuleType) -> list[HookImpl]:
-        callers = self._plugins.get_hookcallers(module) or []
-        return [each for caller in callers for each in caller.get_hookimpls() if each.plugin is module]
-
-    def _implementations(self, hook: str) -> list[HookImpl]:
+    def implementations(self, hook: str) -> list[HookImpl]:
         """In pluggy's order of calling."""
         return list(reversed(getattr(self._plugins.hook, hook).get_hookimpls()))
 
+    def implements(self, *hooks: str) -> bool:
+        """Whether any extension implements one of these."""
+        return any(getattr(self._plugins.hook, hook).get_hookimpls() for hook in hooks)
+
+    @property
+    def calls(self) -> Calls:
+        """How their code is run."""
+        return self._calls
+
+    def _load(self, folder: Path, *, is_disabled: bool) -> tuple[Extension, ModuleType | None]:
+        """Import one; nothing of it is called yet."""
+        extension = Extension(folder.name, folder, enabled=False)
+        if self._safe_mode:
+            return replace(extension, error="not loaded: safe mode"), None
+        if is_disabled:
+            return replace(extension, error="disabled in the settings", is_disabled=True), None
+        if not (folder / ENTRY).is_file():
+            brings_files = any((folder / name).exists() for name in ("javascript", "style.css", "localizations"))
+            return replace(extension, enabled=brings_files, error=None if brings_files else f"has no {ENTRY}"), None
+        began = time.perf_counter()
+        try:
+            check_program_version(read_manifest(folder), __version__)
+            module = import_extension(folder)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a border: an extension may raise anything, and is named
+            return _disabled(extension, error), None
+        return replace(extension, enabled=True, seconds=time.perf_counter() - began), module
+
+    def _register(self, extension: Extension, module: ModuleType | None) -> Extension:
+        """Let an imported one hear the hooks."""
+        if not extension.enabled or module is None:
+            return extension
+        try:
+            self._plugins.register(module, name=extension.name)
+            self._plugins.check_pending()
+            own = self._own(extension.name)
+            if any(each.hookwrapper or each.wrapper for each in own.values()):
+                raise PluginValidationError(module, "hook wrappers are not supported; write a plain @hookimpl function")
+        except (PluginValidationError, TypeError) as error:
+            self._unregister(extension)
+            return _disabled(extension, error)
+        log.info("extension '%s' loaded in %.2f s", extension.name, extension.seconds)
+        return replace(extension, hooks=tuple(own))
+
+    def _with_additions(self, extension: Extension) -> Extension:
+        """Take up what it adds: all of it, or none, and then it is disabled."""
+        if not extension.enabled:
+            return extension
+        taken = (self._own_addition, *self._additions)
+        try:
+            addition = read_addition(extension.name, self._functions(extension.name), self._calls, taken)
+            assets = read_assets(extension.name, extension.path)
+        except Exception as error:  # noqa: BLE001 - a border, as above
+            self._unregister(extension)
+            return _disabled(extension, error)
+        self._additions += (addition,)
+        self._assets += (assets,)
+        return extension
+
+    def _own(self, extension: str) -> dict[str, HookImpl]:
+        """The implementations of one extension, by hook."""
+        every = ((hook, each) for hook in self._hook_names for each in self.implementations(hook))
+        return {hook: each for hook, each in every if each.plugin_name == extension}
+
+    def _functions(self, extension: str) -> dict[str, Callable[..., Any]]:
+        """The functions of one extension by the hook that they implement."""
+        return {hook: each.function for hook, each in self._own(extension).items()}
+
+    def _unregister(self, extension: Extension) -> None:
+        if self._plugins.has_plugin(extension.name):
+            self._plugins.unregister(name=extension.name)
+
     def _tell(self, hook: str, **arguments: Any) -> None:
-        for implementation in self._implementations(hook):
+        for implementation in self.implementations(hook):
             try:
-                _call(implementation, **arguments)
-            except Exception:
-                log.exception("Extension '%s' failed in %s", implementation.plugin_name, hook)
-
-
-def _call(implementation: HookImpl, **arguments: Any) -> Any:
-    return implementation.function(*(arguments[name] for name in implementation.argnames))
-
-
-def _checked(answer: Any, request: GenerationRequest, extension: str) -> GenerationRequest:
-    """What an extension answered, validated as if it came from outside: a copy can be made without validation."""
-    if answer is None:
-        return request
-    if not isinstance(answer, GenerationRequest):
-        kind = type(answer).__name__
-        raise WebuiError(f"Extension '{extension}' returned a {kind} from change_request; return a GenerationRequest or None.")
-    try:
-        return answer.changed()
-    except InvalidRequest as error:
-        raise InvalidRequest(f"Extension '{extension}' returned an invalid request. {error}") from error
-
-
-def _module_name(extension: str) -> str:
-    return f"{PACKAGE}.{extension}"
-
-
-def _import(folder: Path) -> None:
-    """Run extension.py as a package of its own, so that it can import its neighbours with `from . import`."""
-    name = _module_name(folder.name)
-    _forget(folder.name)
-    parent = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
-    parent.__path__ = []
-    spec = importlib.util.spec_from_file_location(name, folder / ENTRY, submodule_search_locations=[str(folder)])
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{folder / ENTRY} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-
-def _forget(extension: str) -> None:
-    """Drop the extension's modules, so that a later load does not meet parts of an earlier one."""
-    name = _module_name(extension)
-    for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
-        del sys.modules[module]
+                self._calls.call(implementation.plugin_name, hook, implementation.function, arguments)
+            except Exception as error:  # noqa: BLE001 - what only tells disturbs nobody
+                if not isinstance(error, ExtensionFailed):  # which is in the log already
+                    log.warning("%s", error)
 
 
 def _disabled(extension: Extension, error: BaseException) -> Extension:
     log.error("Extension '%s' is disabled: it cannot be loaded", extension.name, exc_info=error)
-    _forget(extension.name)
-    return replace(extension, enabled=False, error=_told(error))
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    forget(extension.name)
+    return replace(extension, enabled=False, error=str(error) if isinstance(error, ExtensionFailed | InvalidRequest) else told(error))

@@ -15,7 +15,7 @@ from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.images import decode_image
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.ports import AnnotationOptions
-from webui.core.preprocessors import CONTROL_TYPES, PREPROCESSORS, Preprocessor
+from webui.core.preprocessors import CONTROL_TYPES, Preprocessor
 from webui.core.request import read_request
 from webui.core.request_parts.control import NO_MODEL, ControlUnit
 from webui.ui.form import Section
@@ -109,7 +109,7 @@ def choices(app: App) -> dict[str, Any]:
     controls = app.catalog.controls()
     return {
         "count": app.settings.snapshot().control_net_unit_count,
-        "modules": [_module(one) for one in PREPROCESSORS],
+        "modules": [_module(one) for one in app.preprocessors],
         "types": list(CONTROL_TYPES),
         "models": [NO_MODEL, *(file.title for file in controls.files)],
         "broken": [f"{broken.name} {broken.reason}." for broken in controls.broken],

@@ -15,13 +15,18 @@ def describe(declared: Parameter, value: Any, offer: tuple[str, ...] | None = No
         "title": declared.title,
         "help": declared.help,
         "kind": "choice" if choices else _kind_of(declared.default),
-        "value": value,
-        "default": declared.default,
+        "value": _shown(value),
+        "default": _shown(declared.default),
         "minimum": declared.minimum,
         "maximum": declared.maximum,
         "step": declared.step or ("any" if isinstance(declared.default, float) else 1),
         "choices": list(choices or ()),
     }
+
+
+def _shown(value: Any) -> Any:
+    """A list of names is one line of text."""
+    return ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _kind_of(default: Any) -> str:

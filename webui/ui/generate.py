@@ -12,15 +12,18 @@ from typing import Any
 from PIL.Image import Image
 
 from webui.app import App, Job
-from webui.core.errors import NotFound, WebuiError
+from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.events import Failed, ModelLoading, Preview, Progress, Remark
-from webui.core.extras import ExtrasRequest
+from webui.core.extras import ExtrasRequest, as_drawing
+from webui.core.metadata import read as read_metadata
 from webui.core.request import GenerationRequest
 from webui.core.result import Picture
 from webui.ui.fields import shown
 from webui.ui.form import Wish
 
 PREVIEW_SIDE = 640
+# How far a varied picture's noise goes towards another one.
+VARIED = 0.15
 LOSSLESS_PIXELS = 128 * 128
 # The size follows from the picture itself.
 SENT_ALONG = ("prompt", "negative_prompt", "steps", "cfg_scale", "seed")
@@ -98,6 +101,30 @@ def job_to_show(app: App, preferred: Sequence[str], tab: str = FIRST_TAB) -> Fol
             return followed(max(active, key=lambda job: job.created_at).id)
     last = [jobs[0].id] if jobs else []
     return _follow(together if last and last[0] in together else last)
+
+
+def draw_again(app: App, picture_id: Any, *, vary: bool) -> Wish:
+    """The picture's own request with another seed, or with its seed a little varied.  Raises InvalidRequest, NotFound."""
+    if not picture_id:
+        raise InvalidRequest("There is no picture to draw again. Choose one first.")
+    picture = app.outputs.picture(str(picture_id))
+    request = as_drawing(picture.request)
+    drawn_with = app.read_paste(read_metadata(picture.path.read_bytes())).settings_changes
+    changes: dict[str, Any] = {"subseed": -1, "subseed_strength": request.subseed_strength or VARIED} if vary else {"seed": -1}
+    return Wish(request.changed(**changes), drawn_with, ())
+
+
+def throw_picture_away(app: App, picture_id: str) -> dict[str, Any]:
+    """Move a drawn picture into the trash of outputs/; where it was, or the reason why not."""
+    try:
+        picture = app.outputs.picture(picture_id)
+        if not picture.saved:
+            raise InvalidRequest("This picture is not kept: saving pictures is switched off.")
+        place = shown_place(app, picture)
+        app.gallery.throw_away([app.gallery.picture_at(picture.path).id])
+    except WebuiError as error:
+        return {"error": str(error)}
+    return {"place": place}
 
 
 def _follow(jobs: Sequence[str]) -> Followed:

@@ -10,7 +10,10 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
+from webui.core.presets import PresetStore
 from webui.ui.depth2img_tab import DEPTH2IMG
+from webui.ui.extension_tabs import build_extension_tabs
+from webui.ui.extensions_tab import build_extensions
 from webui.ui.extras_tab import build_extras
 from webui.ui.form import read_stored
 from webui.ui.gallery_tab import build_gallery
@@ -20,6 +23,8 @@ from webui.ui.inpaint_tab import INPAINT
 from webui.ui.models_tab import build_models, build_models_server
 from webui.ui.paste import build_paste
 from webui.ui.png_info_tab import build_png_info
+from webui.ui.presets import build_presets
+from webui.ui.prompt_words import build_prompt_words
 from webui.ui.queue_tab import build_queue
 from webui.ui.quicksettings import (
     FITTED,
@@ -31,6 +36,7 @@ from webui.ui.quicksettings import (
     offer_vaes,
     refit,
 )
+from webui.ui.scripts_section import connect_scripts
 from webui.ui.settings_tab import build_settings
 from webui.ui.styles_bar import build_styles_dialog, offer_styles
 from webui.ui.tab import Tab, build_tab, connect_tab
@@ -59,26 +65,38 @@ def build_page(app: App) -> gr.Blocks:
                 build_gallery(app)
             with gr.Tab("Queue", id="queue", elem_id="tab_queue"):
                 build_queue(app)
+            build_extension_tabs(app)
+            with gr.Tab("Extensions", id="extensions", elem_id="tab_extensions"):
+                build_extensions(app)
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
                 build_settings(app)
         models = build_models_server(app)
         build_paste(app)
+        build_prompt_words(app)
+        presets = build_presets(app)
         build_styles_dialog(app, [tab.form.styles for tab in drawing])
-        _build_events(tabs)
+        events = _build_events(tabs)
         for tab in drawing:
             connect_tab(app, tab)
+            connect_scripts(app, tab.form, getattr(events, f"plan_{tab.id}"))
         connect_hires_this(app, drawing[0])
-        _connect_quicksettings(app, quicksettings, models, drawing, _connect_opening(app, page, quicksettings, drawing))
+        _connect_quicksettings(app, quicksettings, models, drawing, _connect_opening(app, page, quicksettings, drawing, events, presets))
     return page
 
 
-def _build_events(tabs: gr.Tabs) -> None:
-    """By which the page's scripts show a tab."""
+def _build_events(tabs: gr.Tabs) -> gr.HTML:
+    """By which the page's scripts show a tab, keep a tab's form, and have its script's plan announced.
+
+    A listener on each control instead would make gradio search its tree of components for each, when the page opens and at each key.
+    """
+    names = ["show_tab", *(f"{kind}_{mode.id}" for kind in ("keep", "plan") for mode in MODES)]
+    triggers = ", ".join(f"{name}: () => trigger({name!r})" for name in names)
     events = gr.HTML(
         value=None, html_template="", elem_id="page_events", elem_classes="no-room", apply_default_css=False,
-        js_on_load="window.webui.addPageEvents(() => trigger('show_tab'))",
+        js_on_load=f"window.webui.addPageEvents({{{triggers}}})",
     )  # fmt: skip
     events.show_tab(None, None, tabs, trigger_mode="multiple", js="() => window.webui.tabWanted()")
+    return events
 
 
 def _browser_memory(name: str) -> gr.BrowserState:
@@ -86,7 +104,9 @@ def _browser_memory(name: str) -> gr.BrowserState:
     return gr.BrowserState(storage_key=f"webui.{name}", secret="webui")  # noqa: S106  the browser's own storage, not a password
 
 
-def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, tabs: Sequence[Tab]) -> gr.BrowserState:
+def _connect_opening(
+    app: App, page: gr.Blocks, quicksettings: Quicksettings, tabs: Sequence[Tab], events: gr.HTML, presets: PresetStore
+) -> gr.BrowserState:  # fmt: skip
     """Restore this browser's forms and follow its jobs when the page opens, and keep both from then on; what was last fitted.
 
     The controls above the tabs are in every tab's memory; the first tab's counts.
@@ -94,7 +114,8 @@ def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, ta
     fitted = _browser_memory("fitted")
     memories = [_browser_memory("form" if tab.id == FIRST_TAB else f"form.{tab.id}") for tab in tabs]
 
-    def on_open(stored_fitted: Any, *stored: Any) -> dict[Component, Any]:
+    def on_open(stored_fitted: Any, *remembered: Any) -> dict[Component, Any]:
+        stored = [kept or {"fields": presets.defaults(tab.id)} for tab, kept in zip(tabs, remembered, strict=True)]
         fitted_values = stored_fitted if isinstance(stored_fitted, dict) else {}
         chosen, _ = read_stored(stored[0], ["checkpoint", "vae"])
         checkpoints = offer_checkpoints(app, chosen.get("checkpoint"))
@@ -114,15 +135,18 @@ def _connect_opening(app: App, page: gr.Blocks, quicksettings: Quicksettings, ta
     controls = dict.fromkeys(control for tab in tabs for control in (*tab.form.controls.values(), tab.results))
     opened = page.load(
         on_open, [fitted, *memories], [*controls, fitted], queue=False, show_progress="hidden", api_visibility="private",
+        show_progress_on=tabs[0].results,  # even hidden progress is told to every component that is named
     )  # fmt: skip
     opened.then(None, None, None, js="() => window.webui.opened()")
     for tab, memory in zip(tabs, memories, strict=True):
         names, values = list(tab.form.controls), list(tab.form.controls.values())
-        gr.on(
-            [control.change for control in (*values, tab.results)], None, [memory, tab.results, *values], memory,
-            js=f"(stored, job, ...values) => window.webui.pack({json.dumps(names)}, stored, job, values)",
-            show_progress="hidden",
+        getattr(events, f"keep_{tab.id}")(
+            None, [memory, tab.results, *values], memory, trigger_mode="multiple", show_progress="hidden",
+            js=f"(stored, job, ...values) => window.webui.pack({tab.id!r}, {json.dumps(names)}, stored, job, values)",
         )  # fmt: skip
+        # What the page's scripts change; what a hand changes they see by themselves.
+        drawn = [control.change for control in (*values, tab.results) if isinstance(control, gr.HTML)]
+        gr.on(drawn, None, None, None, trigger_mode="multiple", js=f"() => window.webui.touched({tab.id!r})")
     return fitted
 
 

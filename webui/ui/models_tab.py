@@ -12,8 +12,9 @@ import gradio as gr
 
 from webui.app import App
 from webui.core.errors import InvalidRequest, NotFound, WebuiError
-from webui.core.images import decode_image, encode_png
+from webui.core.images import decode_base64_image, decode_image, encode_png
 from webui.core.model_cards import KINDS, SORTS, Card, Query, base_of
+from webui.core.model_paths import stem_of
 from webui.ui import model_jobs
 from webui.ui.quicksettings import FITTED
 
@@ -35,7 +36,7 @@ def build_models_server(app: App) -> gr.HTML:
         return _answer(lambda: {"card": shown(app.models.change_notes(_card(app, query), _changes(query.get("changes"))))})
 
     def preview(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"card": shown(set_preview(app, _card(app, query), str(query.get("picture") or "")))})
+        return _answer(lambda: {"card": shown(set_preview(app, _card(app, query), query))})
 
     def throw_away(query: dict[str, Any]) -> dict[str, Any]:
         return _answer(lambda: {"where": str(app.models.throw_away(_card(app, query)))})
@@ -97,7 +98,7 @@ def shown(card: Card) -> dict[str, Any]:
     return {
         "kind": card.kind,
         "name": card.name,
-        "title": card.word or card.path.stem,
+        "title": card.word or stem_of(card.path),
         "folder": card.folder,
         "family": FAMILIES.get(base_of(card.family), ""),
         "word": card.word,
@@ -111,9 +112,15 @@ def shown(card: Card) -> dict[str, Any]:
     }
 
 
-def set_preview(app: App, card: Card, picture_id: str) -> Card:
-    """Make one of the program's own pictures what shows a model.  Raises NotFound, ModelError."""
-    image = decode_image(app.outputs.picture(picture_id).path.read_bytes()).convert("RGB")
+def set_preview(app: App, card: Card, query: Mapping[str, Any]) -> Card:
+    """Make a picture what shows a model: one of the program's own by its id, or one that the page sends as a data URL.
+
+    Raises NotFound, InvalidRequest, ModelError.
+    """
+    if query.get("image"):
+        image = decode_base64_image(str(query["image"])).convert("RGB")
+    else:
+        image = decode_image(app.outputs.picture(str(query.get("picture") or "")).path.read_bytes()).convert("RGB")
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     return app.models.set_preview(card, encode_png(image, {}))
 

@@ -38,5 +38,5 @@ def mount_ui(server: gr.routes.FastAPI, app: App, *, subpath: str = "", theme: s
         mcp_server=False,
         pwa=False,
         theme=build_theme(),
-        head=head(theme),
+        head=head(theme, app.host.assets(), app.settings.snapshot().localization),
     )

@@ -143,7 +143,7 @@ def build_picture_size(parts: Parts) -> tuple[SizeSection]:
         with gr.Column(min_width=200):
             parts.add("width", "height")
         with gr.Column(scale=0, min_width=40, elem_classes="size-buttons"):
-            parts.buttons["swap"] = icon_button("Swap width and height", "swap", parts.id("res_switch_btn"))
+            icon_button("Swap width and height", "swap", parts.id("res_switch_btn"))
             detect = icon_button("Take over the picture's size", "ruler", parts.id("detect_image_size_btn"))
     scale = gr.Slider(
         SMALLEST_SCALE, LARGEST_SCALE, value=1.0, step=0.05, label="Scale", buttons=[], elem_id=parts.id("scale"), elem_classes="resize-by"

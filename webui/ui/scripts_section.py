@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,18 +92,16 @@ def build_scripts(app: App, tab: str) -> ScriptsSection:
     return section
 
 
-def connect_scripts(app: App, form: Form) -> None:
-    """Say live what the chosen script would draw with the rest of the form as it is."""
+def connect_scripts(app: App, form: Form, changed: Callable[..., Any]) -> None:
+    """Say live what the chosen script would draw with the rest of the form as it is.
+
+    changed: the event by which the page tells that the form changed while a script was chosen.
+    """
     for section in form.sections:
         if isinstance(section, ScriptsSection):
             names, controls = list(form.controls), list(form.controls.values())
             announce = partial(_announce, app, section, form, names)
-            watched = [*section.controls.values(), *(form.fields[name] for name in WATCHED if name in form.fields)]
-            gr.on([control.change for control in watched], announce, controls, section.plan, trigger_mode="always_last", **QUIET)
-
-
-# What the number of pictures may depend on, beside a script's own arguments.
-WATCHED = ("prompt", "negative_prompt", "batch_count", "batch_size", "width", "height")
+            changed(announce, controls, section.plan, trigger_mode="always_last", **QUIET)
 
 
 def _announce(app: App, section: ScriptsSection, form: Form, names: list[str], *values: Any) -> dict[str, Any]:
@@ -123,13 +121,13 @@ def _announce(app: App, section: ScriptsSection, form: Form, names: list[str], *
 def _build_script(app: App, tab: str, script: Script[Any]) -> ScriptControls:
     arguments: dict[str, Component] = {}
     values = {"needs_picture": tab != "txt2img"}
-    slug = "".join(letter if letter.isalnum() else "_" for letter in script.title.lower())
+    slug = slug_of(script)
     with gr.Column(visible=False, elem_id=f"{tab}_script_{slug}") as group:
         for name, parameter in parameters_of(script.arguments).items():
             if parameter.choices and len(parameter.choices) == 1:
                 continue  # nothing to choose
             found = script.choices(name, {**_defaults(script), **values}, app.script_desk)
-            arguments[name] = _component(parameter, found, f"{tab}_script_{slug}_{name}")
+            arguments[name] = argument_control(parameter, found, f"{tab}_script_{slug}_{name}")
         if script.file_argument:
             _build_upload(arguments[script.file_argument], f"{tab}_script_{slug}_file")
     part = ScriptControls(script, group, arguments)
@@ -137,7 +135,13 @@ def _build_script(app: App, tab: str, script: Script[Any]) -> ScriptControls:
     return part
 
 
-def _component(parameter: Parameter, choices: tuple[str, ...] | None, element: str) -> Component:
+def slug_of(script: Script[Any]) -> str:
+    """What its elements are called by."""
+    return "".join(letter if letter.isalnum() else "_" for letter in script.title.lower())
+
+
+def argument_control(parameter: Parameter, choices: tuple[str, ...] | None, element: str) -> Component:
+    """The control for one argument of a script.  choices: what it may be, where that is found at run time."""
     if not isinstance(parameter.default, tuple):
         looks: dict[str, Any] = {"lines": 4} if parameter.name.endswith("_txt") else {}
         return component_for(parameter, elem_id=element, choices=choices, info=parameter.help or None, **looks)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import gradio as gr
 
 from webui.app import App
+from webui.ui.always_on_section import build_always_on
 from webui.ui.controlnet_section import build_controlnet
 from webui.ui.form import Section
 from webui.ui.hires_section import build_hires
@@ -39,8 +40,8 @@ def build_controls(app: App, parts: Parts) -> Section:
 
 
 FOLDED: Mapping[str, tuple[BuildSection, ...]] = {
-    "txt2img": (build_hires, build_refiner, build_controls, build_guidance, build_script_list),
-    "img2img": (build_refiner, build_controls, build_guidance, build_script_list),
-    "inpaint": (build_controls, build_guidance, build_script_list),
-    "depth2img": (build_controls, build_guidance, build_script_list),
+    "txt2img": (build_hires, build_refiner, build_controls, build_guidance, build_always_on, build_script_list),
+    "img2img": (build_refiner, build_controls, build_guidance, build_always_on, build_script_list),
+    "inpaint": (build_controls, build_guidance, build_always_on, build_script_list),
+    "depth2img": (build_controls, build_guidance, build_always_on, build_script_list),
 }

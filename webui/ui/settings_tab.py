@@ -45,9 +45,12 @@ def shown(app: App) -> dict[str, Any]:
     values = app.settings.snapshot().model_dump()
     offers = _offers(app)
     sections: dict[str, list[dict[str, Any]]] = {}
-    for name, declared in parameters_of(Settings).items():
+    values |= values["extension_settings"]
+    for name, declared in (*parameters_of(Settings).items(), *app.settings.declared.items()):
         described = describe(declared, values[name], offers.get(name))
-        sections.setdefault(declared.section or "Other", []).append({**described, "locked": name in app.settings.locked})
+        sections.setdefault(declared.section or ("Other" if name in Settings.model_fields else "Extensions"), []).append(
+            {**described, "locked": name in app.settings.locked}
+        )
     return {"sections": [{"title": title, "settings": settings} for title, settings in sections.items()]}
 
 

@@ -26,7 +26,6 @@ class StylesBar:
 
     styles: gr.Dropdown
     apply: gr.Button
-    edit: gr.Button
 
 
 def build_styles(tab: str) -> StylesBar:
@@ -36,8 +35,8 @@ def build_styles(tab: str) -> StylesBar:
         interactive=True, scale=1, min_width=120,
     )  # fmt: skip
     apply = icon_button("Write the chosen styles into the prompts", "apply", f"{tab}_style_apply")
-    edit = icon_button("Edit styles", "edit", f"{tab}_styles_edit_button")
-    return StylesBar(styles, apply, edit)
+    icon_button("Edit styles", "edit", f"{tab}_styles_edit_button")
+    return StylesBar(styles, apply)
 
 
 def connect_styles(app: App, tab: str, bar: StylesBar, prompts: Sequence[Component], results: gr.HTML) -> None:
@@ -51,7 +50,6 @@ def connect_styles(app: App, tab: str, bar: StylesBar, prompts: Sequence[Compone
 
     changed = [*prompts, bar.styles, results]
     bar.apply.click(on_apply, changed, changed, **QUIET)
-    bar.edit.click(None, bar.styles, None, js=f"(chosen) => window.webui.editStyles({tab!r}, chosen)")
 
 
 def build_styles_dialog(app: App, choices: Sequence[gr.Dropdown]) -> None:

@@ -12,8 +12,7 @@ from gradio.components import Component
 
 from webui.app import App
 from webui.ui.form import Form, Section, Wish, read_form
-from webui.ui.generate import Followed, act, submit_all
-from webui.ui.scripts_section import connect_scripts
+from webui.ui.generate import Followed, act, draw_again, submit, submit_all
 from webui.ui.sections import FOLDED
 from webui.ui.styles_bar import connect_styles
 from webui.ui.tab_parts import (
@@ -48,12 +47,11 @@ class Mode:
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab's components.  buttons: those that only change the form, by what they do.   canvases: see Parts.   spread: see Mode."""
+    """A tab's components.  canvases: see Parts.   spread: see Mode."""
 
     id: str
     form: Form
     top: TopRow
-    buttons: Mapping[str, gr.Button]
     canvases: Mapping[str, str]
     results: gr.HTML
     spread: Spread | None = None
@@ -77,7 +75,7 @@ def build_tab(app: App, mode: Mode, shared: Mapping[str, Component]) -> Tab:
         with gr.Column(elem_id=parts.id("results_column"), elem_classes="results-column", scale=1, min_width=320):
             results = build_results(app, mode.id)
     form = Form({**shared, **parts.fields}, extra, top.styles.styles, top.overrides, tuple(sections))
-    return Tab(mode.id, form, top, parts.buttons, parts.canvases, results, mode.spread(app) if mode.spread else None)
+    return Tab(mode.id, form, top, parts.canvases, results, mode.spread(app) if mode.spread else None)
 
 
 def connect_tab(app: App, tab: Tab) -> None:
@@ -98,13 +96,17 @@ def connect_tab(app: App, tab: Tab) -> None:
 
     # What is drawn in the tab's picture editors is stored first, and their values are then those that the job gets.
     stored = f"(...values) => window.webui.storeDrawn({json.dumps(tab.canvases)}, {json.dumps(['', *names])}, values)"
+    tab.results.redraw(
+        lambda current: submit(app, lambda: draw_again(app, current.get("picture"), vary=bool(current.get("vary"))), current, tab=tab.id),
+        tab.results, tab.results, preprocess=False, trigger_mode="multiple",
+        js="(followed) => window.webui.pictureToRedraw(followed)", **QUIET,
+    )  # fmt: skip
     tab.top.generate.click(
         on_generate, [tab.results, *controls], tab.results, preprocess=False, trigger_mode="multiple",
         js=stored if tab.canvases else None, **QUIET,
     )  # fmt: skip
     for button, action in ((tab.top.interrupt, app.queue.cancel), (tab.top.skip, app.queue.skip)):
         button.click(lambda current, action=action: act(action, current), tab.results, None, **QUIET)
-    _connect_small_buttons(tab)
     prompts = {name: tab.form.fields[name] for name in ("prompt", "negative_prompt")}
     connect_styles(app, tab.id, tab.top.styles, list(prompts.values()), tab.results)
     for name, box in prompts.items():
@@ -112,18 +114,7 @@ def connect_tab(app: App, tab: Tab) -> None:
             [box.change, tab.form.styles.change], None, [box, tab.form.styles], None,
             js=f"(text, styles) => window.webui.promptChanged({tab.id!r}, {name!r}, text, styles)",
         )  # fmt: skip
-    connect_scripts(app, tab.form)
     _connect_form(tab, names, controls)
-
-
-def _connect_small_buttons(tab: Tab) -> None:
-    fields = tab.form.fields
-    sizes = [fields["width"], fields["height"]]
-    tab.buttons["swap"].click(None, sizes, sizes, js="(width, height) => [height, width]")
-    for name in ("seed", "subseed"):
-        tab.buttons[f"random_{name}"].click(None, None, fields[name], js="() => '-1'")
-        reuse = f"(current) => window.webui.selectedPicture({tab.id!r})?.{name} ?? current"
-        tab.buttons[f"reuse_{name}"].click(None, fields[name], fields[name], js=reuse)
 
 
 def _connect_form(tab: Tab, names: list[str], controls: list[Component]) -> None:
@@ -132,4 +123,3 @@ def _connect_form(tab: Tab, names: list[str], controls: list[Component]) -> None
     overrides = tab.form.overrides
     overrides.read_form(None, controls, None, trigger_mode="multiple", js=f"(...values) => window.webui.formRead({arguments})")
     overrides.change_form(None, controls, controls, trigger_mode="multiple", js=f"(...values) => window.webui.formChanged({arguments})")
-    tab.top.paste.click(None, None, None, js=f"() => window.webui.paste({tab.id!r})")

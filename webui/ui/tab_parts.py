@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from webui.app import App
 from webui.ui import fields
-from webui.ui.generate import look_at_all
+from webui.ui.generate import look_at_all, throw_picture_away
 from webui.ui.prompt_box import build_prompt_box
 from webui.ui.quicksettings import icon_button
 from webui.ui.styles_bar import StylesBar, build_styles
@@ -20,7 +20,7 @@ NARROW = 130
 
 @dataclass
 class Parts:
-    """A tab while it is laid out.  tab: its id.   fields: controls by the request's parameter.   buttons: by what they do.
+    """A tab while it is laid out.  tab: its id.   fields: controls by the request's parameter.
 
     canvases: the element of each picture editor, by its control's name; what is drawn there is stored before a job is queued.
     picture: the editor of the picture that jobs start from.
@@ -28,7 +28,6 @@ class Parts:
 
     tab: str
     fields: dict[str, Component] = field(default_factory=dict)
-    buttons: dict[str, gr.Button] = field(default_factory=dict)
     canvases: dict[str, str] = field(default_factory=dict)
     picture: Component | None = None
 
@@ -53,7 +52,6 @@ class TopRow:
 
     styles: StylesBar
     overrides: gr.HTML
-    paste: gr.Button
     generate: gr.Button
     interrupt: gr.Button
     skip: gr.Button
@@ -70,18 +68,18 @@ def build_top_row(app: App, parts: Parts) -> TopRow:
                 styles = build_styles(tab)
                 # A1111's id of the first tab's button; further ones need one of their own.
                 paste_id = "paste" if tab == "txt2img" else parts.id("paste")
-                paste = icon_button(
-                    "Take parameters over from the text in the prompt, or else from the selected picture", "paste", paste_id
-                )
-                cards = icon_button("Models under the prompts", "cards", parts.id("extra_networks_button"))
-                cards.click(None, None, None, js=f"() => window.webui.toggleCards({tab!r})")
+                icon_button("Take parameters over from the text in the prompt, or else from the selected picture", "paste", paste_id)
+                icon_button("Presets of this tab", "preset", parts.id("presets"))
+                icon_button("Prompts used before", "history", parts.id("prompt_history"))
+                icon_button("Clear the prompts", "clear", parts.id("clear_prompt"))
+                icon_button("Models under the prompts", "cards", parts.id("extra_networks_button"))
             overrides = _build_overrides(tab)
         with gr.Column(elem_id=parts.id("actions"), elem_classes="actions", scale=1, min_width=160):
             generate = gr.Button("Generate", elem_id=parts.id("generate"), elem_classes="generate", variant="primary", size="lg")
             with gr.Row(elem_classes="running-buttons"):
                 interrupt = gr.Button("Interrupt", elem_id=parts.id("interrupt"))
                 skip = gr.Button("Skip", elem_id=parts.id("skip"), elem_classes="skip")
-    return TopRow(styles, overrides, paste, generate, interrupt, skip)
+    return TopRow(styles, overrides, generate, interrupt, skip)
 
 
 def _build_overrides(tab: str) -> gr.HTML:
@@ -108,7 +106,7 @@ def build_size(parts: Parts) -> None:
         with gr.Column(min_width=200):
             parts.add("width", "height")
         with gr.Column(scale=0, min_width=40, elem_classes="size-buttons"):
-            parts.buttons["swap"] = icon_button("Swap width and height", "swap", parts.id("res_switch_btn"))
+            icon_button("Swap width and height", "swap", parts.id("res_switch_btn"))
 
 
 def build_counts(parts: Parts) -> None:
@@ -121,8 +119,8 @@ def build_seed(parts: Parts) -> gr.Checkbox:
     """The seed, and behind a tick its variation and the noise of another size; the tick."""
     with gr.Row(elem_id=parts.id("seed_row"), elem_classes="with-button"):
         parts.add("seed", min_width=110)
-        parts.buttons["random_seed"] = icon_button("Draw a new seed each time", "dice", parts.id("random_seed"))
-        parts.buttons["reuse_seed"] = icon_button("Reuse the selected picture's seed", "reuse", parts.id("reuse_seed"))
+        icon_button("Draw a new seed each time", "dice", parts.id("random_seed"))
+        icon_button("Reuse the selected picture's seed", "reuse", parts.id("reuse_seed"))
         extra = gr.Checkbox(
             False, label="Extra", elem_id=parts.id("subseed_show"), elem_classes="subseed-show", container=False, min_width=70, scale=0
         )
@@ -130,10 +128,8 @@ def build_seed(parts: Parts) -> gr.Checkbox:
         with gr.Row(elem_id=parts.id("subseed_row"), elem_classes=["pair", "subseed-row"]):
             with gr.Row(elem_classes="with-button"):
                 parts.add("subseed", min_width=110)
-                parts.buttons["random_subseed"] = icon_button("Draw a new variation seed each time", "dice", parts.id("random_subseed"))
-                parts.buttons["reuse_subseed"] = icon_button(
-                    "Reuse the selected picture's variation seed", "reuse", parts.id("reuse_subseed")
-                )
+                icon_button("Draw a new variation seed each time", "dice", parts.id("random_subseed"))
+                icon_button("Reuse the selected picture's variation seed", "reuse", parts.id("reuse_subseed"))
             parts.add("subseed_strength", min_width=NARROW)
         parts.add_pair("seed_resize_from_w", "seed_resize_from_h")
     return extra
@@ -146,8 +142,12 @@ def build_results(app: App, tab: str) -> gr.HTML:
         known, jobs = frozenset(query["known"]), [str(job) for job in query["jobs"]]
         return look_at_all(app, jobs, known=known, preview_seen=query["preview"], watching=bool(query["watching"]))
 
+    def throw_away(query: dict[str, Any]) -> dict[str, Any]:
+        return throw_picture_away(app, str(query.get("picture")))
+
+    events = ", ".join(f"{name}: () => trigger({name!r})" for name in ("hires", "redraw"))
     return gr.HTML(
         value=None, html_template='<section class="results" aria-label="Results"></section>', elem_id=f"{tab}_results",
-        server_functions=[follow], apply_default_css=False,
-        js_on_load=f"window.webui.addResults({tab!r}, element, props, server, watch, {{hires: () => trigger('hires')}})",
+        server_functions=[follow, throw_away], apply_default_css=False,
+        js_on_load=f"window.webui.addResults({tab!r}, element, props, server, watch, {{{events}}})",
     )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 import gradio as gr
 
+from webui.core.extension_points import Assets
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
@@ -16,16 +19,21 @@ from webui.ui.form import SEED_EXTRAS
 from webui.ui.paste import MAX_PICTURE_BYTES
 
 TITLE = "Stable Diffusion"
+FILES = "extension-files"
+NO_LOCALIZATION = "None"
 TABS = ("txt2img", "img2img", "inpaint", "depth2img")
 ASSETS = Path(__file__).parent / "assets"
 STYLES = (
-    "page.css", "controls.css", "icons.css", "prompts.css", "sheets.css", "results.css", "pnginfo.css", "extras.css", "queue.css",
-    "models.css", "settings.css", "gallery.css", "canvas.css", "pictures.css", "controlnet.css", "narrow.css",
+    "page.css", "controls.css", "icons.css", "prompts.css", "completion.css", "sheets.css", "results.css", "compare.css", "pnginfo.css",
+    "extras.css", "queue.css", "models.css", "settings.css", "extensions.css", "gallery.css", "canvas.css", "pictures.css",
+    "controlnet.css", "narrow.css",
 )  # fmt: skip
 SCRIPTS = (
-    "page.js", "zip.js", "form.js", "prompts.js", "paste.js", "styles.js", "send.js", "results.js", "pnginfo.js", "extras.js", "queue.js",
-    "canvas_layers.js", "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js", "canvas_editor.js", "canvas.js",
-    "batch.js", "depth.js", "controlnet.js", "models.js", "model_sheet.js", "model_jobs.js", "settings.js", "gallery.js",
+    "page.js", "memory.js", "zip.js", "form.js", "tools.js", "prompts.js", "prompt_keys.js", "colours.js", "completion.js", "history.js",
+    "presets.js", "paste.js", "styles.js", "send.js", "compare.js", "results_more.js", "forever.js", "results.js", "pnginfo.js",
+    "extras.js", "queue.js", "canvas_layers.js", "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js",
+    "canvas_editor.js", "canvas.js", "batch.js", "depth.js", "controlnet.js", "models.js", "model_sheet.js", "model_jobs.js",
+    "settings.js", "gallery.js", "extensions.js", "extension_api.js",
 )  # fmt: skip
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -63,10 +71,10 @@ def build_theme() -> gr.themes.Base:
         input_shadow_focus="inset 0 0 0 1px *primary_500",
         input_shadow_focus_dark="inset 0 0 0 1px *primary_500",
         input_padding="8px 10px",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
         button_secondary_background_fill="white",
         button_secondary_background_fill_hover="*neutral_100",
@@ -85,11 +93,12 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def head(scheme: str | None) -> str:
-    """What the page's head gets: our styles, our scripts, and what these must know.
+def head(scheme: str | None, assets: Sequence[Assets] = (), localization: str = NO_LOCALIZATION) -> str:
+    """What the page's head gets: our styles, our scripts, what these must know, and those of extensions.
 
     The styles come this way, not as gradio's `css`, because gradio confines that to what is inside its container, and the
     theme's and the job's state stand on the body.   scheme: "dark", "light", or None for the visitor's own.
+    assets: the files of extensions.   localization: the name of the files of theirs that say the page in other words.
     """
     facts = {
         "title": TITLE,
@@ -102,9 +111,25 @@ def head(scheme: str | None) -> str:
         },
         "seedExtras": {name: shown(name, declared(name).default) for name in SEED_EXTRAS},
         "largestPicture": MAX_PICTURE_BYTES,
+        "extensions": [one.extension for one in assets],
+        "localization": [(one.extension, path) for one in assets for path in one.localizations if PurePosixPath(path).stem == localization],
     }
     known = json.dumps(facts).replace("<", "\\u003c")
-    return f"<style>{_read(STYLES)}</style><script>window.webui = {{facts: {known}}};\n{_read(SCRIPTS)}</script>"
+    added = "".join(map(_tags, assets))
+    return f"<style>{_read(STYLES)}</style><script>window.webui = {{facts: {known}}};\n{_read(SCRIPTS)}</script>{added}"
+
+
+def _tags(assets: Assets) -> str:
+    """What loads an extension's files. The addresses change with the files, so that no browser keeps an old one."""
+
+    def address(path: str) -> str:
+        version = (assets.folder / path).stat().st_mtime_ns
+        return html.escape(f"{FILES}/{quote(assets.extension)}/{quote(path)}?{version}", quote=True)
+
+    style = f'<link rel="stylesheet" href="{address("style.css")}">' if assets.style else ""
+    scripts = "".join(f'<script defer src="{address(path)}"></script>' for path in assets.scripts)
+    modules = "".join(f'<script type="module" src="{address(path)}"></script>' for path in assets.modules)
+    return style + scripts + modules
 
 
 def _read(names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 import pytest
 from torch import nn
 
+from webui.catalog.ldm_layout import unet_name
 from webui.engine.adapters.lora_names import Layer, LayerNames, split_name
-from webui.engine.families.ldm_layout import unet_name
 
 TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 TO_OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"

@@ -10,7 +10,7 @@ from diffusers.loaders.single_file_utils import convert_ldm_clip_checkpoint, con
 from safetensors.torch import load_file
 
 from tests.engine.tiny_models import TinyModel
-from webui.engine.families.ldm_layout import unet_name, vae_name
+from webui.catalog.ldm_layout import unet_name, vae_name
 
 
 def assert_same_tensors(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:

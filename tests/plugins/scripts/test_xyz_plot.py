@@ -63,7 +63,7 @@ def test_styles_are_put_around_the_cells_prompts() -> None:
 
 
 def test_every_declared_parameter_and_every_setting_of_a_picture_has_an_axis() -> None:
-    """But those that say nothing alone: lists for single pictures, pictures by hash, and the script's own."""
+    """But those that say nothing alone: lists for single pictures, pictures by hash, the script's own, and what extensions did."""
     desk, changed = ListedDesk(), set[str]()
     made_here = {"Nothing", "Prompt S/R", "Prompt order", "Styles", "Size", "LoRA"}
     for axis in (*all_axes(needs_picture=True), *all_axes(needs_picture=False)):
@@ -73,6 +73,7 @@ def test_every_declared_parameter_and_every_setting_of_a_picture_has_an_axis() -
             cell = axis.apply(Cell(), values[0], values, BASE)
             changed |= {*cell.request, *cell.settings}
     left_out = {"prompts", "negative_prompts", "prompt_template", "negative_template", "init_images", "mask", "depth_map", "control_units"}
+    left_out |= {"always_on", "extension_pairs", "extensions_applied"}
     wanted = {name for name in parameters_of(GenerationRequest) if not name.startswith("script")} - left_out
     wanted |= {name for name, one in parameters_of(Settings).items() if one.section in PICTURE_SECTIONS} - {"sd_model_checkpoint", "sd_vae"}
     assert wanted <= changed

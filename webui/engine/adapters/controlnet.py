@@ -17,8 +17,8 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import nn
 
+from webui.catalog.ldm_layout import unet_name
 from webui.core.errors import ModelError
-from webui.engine.families.ldm_layout import unet_name
 from webui.engine.loading import TensorFile
 
 MAX_CONFIG = 1024 * 1024

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from webui.catalog.ldm_layout import unet_name
 from webui.engine.adapters.embeddings import TextEncoder
-from webui.engine.families.ldm_layout import unet_name
 
 UNET = "unet"
 TEXT = "text_encoder"

@@ -11,6 +11,7 @@ import yaml
 from diffusers import UNet2DConditionModel
 
 from webui.core.errors import ModelError
+from webui.core.model_paths import stem_of
 from webui.engine.loading import TensorFile
 
 V_MARKER, ZERO_SNR_MARKER = "v_pred", "ztsnr"
@@ -32,7 +33,7 @@ def read_prediction(file: TensorFile) -> Prediction:
     said = _of_word(metadata.get("prediction_type") or metadata.get("modelspec.prediction_type"))
     if V_MARKER in file.names:
         said = True
-    beside = _sidecar(file.path.with_suffix(".yaml"))
+    beside = _sidecar(file.path.with_name(f"{stem_of(file.path)}.yaml"))
     zero_snr = ZERO_SNR_MARKER in file.names or metadata.get("ss_zero_terminal_snr") == "True"
     return Prediction(said if beside is None else beside, zero_snr)
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from webui.catalog.ldm_layout import Cut, open_clip_place
 from webui.core.errors import ModelError
 from webui.engine.families.layout import read_divisor
-from webui.engine.loading import Cut, TensorFile
+from webui.engine.loading import TensorFile
 
 # ViT-H is read after 23 of its 24 blocks; files that were converted back from diffusers have only those.
 VIT_H_WIDTH, VIT_H_USED = 1024, 23
-
-_OPEN_CLIP_TOP: Mapping[str, str] = MappingProxyType(
-    {
-        "embeddings.token_embedding.weight": "token_embedding.weight",
-        "embeddings.position_embedding.weight": "positional_embedding",
-        "final_layer_norm.weight": "ln_final.weight",
-        "final_layer_norm.bias": "ln_final.bias",
-    }
-)
-_OPEN_CLIP_LAYER: Mapping[str, str] = MappingProxyType(
-    {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
-)
-_IN_PROJECTION = ("q_proj", "k_proj", "v_proj")
-_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -92,11 +77,13 @@ def read_clip_shape(file: TensorFile, prefixes: tuple[str, ...]) -> TextShape:
 def read_open_clip_shape(file: TensorFile, prefixes: tuple[str, ...], *, projects: bool) -> TextShape:
     """The architecture of an OpenCLIP text encoder.
 
-    projects: whether its pooled vector is wanted, with all its layers; else the last is left out, which is never computed.
+    projects: whether its pooled vector is wanted, with all its layers; else the last is left out, which is never computed, unless
+    the metadata's open_clip_layers says how many there are.
     """
     prefix = _prefix(file, prefixes, _token_name(open_clip=True))
     vocabulary, width = file.shape(prefix + _token_name(open_clip=True), 2)
     layers = file.count(prefix + "transformer.resblocks.{}.")
+    used = layers if projects or (width, layers) == (VIT_H_WIDTH, VIT_H_USED) else layers - 1
     projection = prefix + "text_projection"
     if projects:
         wide = file.shape(projection + ".weight", 2)[0] if projection + ".weight" in file.names else file.shape(projection, 2)[1]
@@ -104,30 +91,13 @@ def read_open_clip_shape(file: TensorFile, prefixes: tuple[str, ...], *, project
         vocabulary=vocabulary,
         width=width,
         inner=file.shape(prefix + "transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
-        layers=layers if projects or (width, layers) == (VIT_H_WIDTH, VIT_H_USED) else layers - 1,
+        layers=read_divisor(file, "open_clip_layers", used, ()),
         heads=read_divisor(file, "open_clip_attention_heads", max(1, width // 64), [width]),
         positions=file.shape(prefix + "positional_embedding", 2)[0],
         projection=wide if projects else 0,
         open_clip=True,
         prefixes=prefixes,
     )
-
-
-def open_clip_place(ours: str, prefix: str = "", *, as_linear: bool = False) -> str | Cut:
-    """Where open_clip keeps a weight that transformers' text encoder calls so.  as_linear: its projection is stored as a linear layer's."""
-    name = ours.removeprefix("text_model.")
-    if name == "text_projection.weight":
-        return prefix + name if as_linear else Cut(prefix + "text_projection", transposed=True)
-    if name in _OPEN_CLIP_TOP:
-        return prefix + _OPEN_CLIP_TOP[name]
-    match = _LAYER.fullmatch(name)
-    assert match is not None, name
-    number, layer, kind = match.groups()
-    block = f"{prefix}transformer.resblocks.{number}."
-    if layer in _OPEN_CLIP_LAYER:
-        return f"{block}{_OPEN_CLIP_LAYER[layer]}.{kind}"
-    which = _IN_PROJECTION.index(layer.removeprefix("self_attn."))
-    return Cut(f"{block}attn.in_proj_{kind}", which, len(_IN_PROJECTION))
 
 
 def _token_name(*, open_clip: bool) -> str:

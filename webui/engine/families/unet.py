@@ -10,9 +10,9 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from torch.nn import functional
 
+from webui.catalog.ldm_layout import unet_name
 from webui.core.errors import ModelError
 from webui.engine.families.layout import UNET, read_divisor
-from webui.engine.families.ldm_layout import unet_name
 from webui.engine.loading import TensorFile
 
 MIDDLE = UNET + "middle_block.1."

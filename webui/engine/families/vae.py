@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from diffusers import AutoencoderKL
 
+from webui.catalog.ldm_layout import vae_name
 from webui.core.errors import ModelError
 from webui.engine.families.layout import VAE, read_divisor
-from webui.engine.families.ldm_layout import vae_name
 from webui.engine.loading import TensorFile
 
 

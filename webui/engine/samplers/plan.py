@@ -8,9 +8,12 @@ from functools import partial
 
 import torch
 
+from webui.core.extension_points import is_added
+from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.core.samplers import Sampler, find_sampler, find_schedule, resolve_schedule
 from webui.engine.noise_levels import NoiseLevels
 from webui.engine.samplers import consistency, timestep, unipc
+from webui.engine.samplers.added import added_method, added_sigmas
 from webui.engine.samplers.base import Denoise, Noise
 from webui.engine.samplers.options import SamplerOptions
 from webui.engine.samplers.sigma_methods import SIGMA_METHODS, Begin, SigmaRun
@@ -54,17 +57,19 @@ def plan_sampling(
     denoising: float | None = None,
     fix_steps: bool = False,
     sdxl: bool = False,
+    hooks: EngineHooks = NO_ENGINE_HOOKS,
 ) -> Plan:
     """Everything a sampler needs to begin.
 
     sampler: its label.   schedule: a label, "Automatic" for the sampler's own; None for samplers that have none.   steps: 1 or more.
     denoising: None starts from noise; 0..1 from a latent, with the last part of the schedule.
     fix_steps: run so many steps whatever the denoising is, as in the second pass of a hires fix.   sdxl: whether the model is one.
+    hooks: where samplers and schedules of extensions are found.
     """
     known = find_sampler(sampler)
     part = part_to_run(steps, denoising, fix_steps=fix_steps)
     if known.has_schedule:
-        plan = _plan_sigmas(known, schedule or "Automatic", part, levels, noise, options, sdxl=sdxl)
+        plan = _plan_sigmas(known, schedule or "Automatic", part, levels, noise, options, sdxl=sdxl, hooks=hooks)
     elif known.label == "TCD":
         plan = _plan_tcd(known, part, levels, noise, options)
     else:
@@ -83,12 +88,22 @@ def part_to_run(steps: int, denoising: float | None, *, fix_steps: bool = False)
 
 
 def _plan_sigmas(
-    sampler: Sampler, schedule: str, part: Part, levels: NoiseLevels, noise: Noise, options: SamplerOptions, *, sdxl: bool
+    sampler: Sampler,
+    schedule: str,
+    part: Part,
+    levels: NoiseLevels,
+    noise: Noise,
+    options: SamplerOptions,
+    *,
+    sdxl: bool,
+    hooks: EngineHooks,
 ) -> Plan:
     """k-diffusion's samplers: x is a picture plus sigma times noise."""
     known = consistency.DistilledLevels(levels) if sampler.label == "LCM" else levels
     spacing = replace(options.spacing, discard=options.spacing.discard or sampler.discard_next_to_last_sigma)
-    whole = make_sigmas(resolve_schedule(sampler, schedule) or "Uniform", known, part.steps, spacing, sdxl=sdxl)
+    label = resolve_schedule(sampler, schedule) or "Uniform"
+    added = partial(added_sigmas, hooks, label) if is_added(label) else None
+    whole = make_sigmas(label, known, part.steps, spacing, sdxl=sdxl, added=added)
     from_noise = part.last is None
     sigmas = whole if part.last is None else whole[max(0, part.steps - part.last) :]
     used = options.schedule_pairs(sampler, _told_schedule(sampler, schedule), (known.sigma_min, known.sigma_max))
@@ -99,7 +114,8 @@ def _plan_sigmas(
     if len(sigmas) < 2:
         return Plan(torch.ones(()), noise_scale, (sigmas[0], sigmas[0]), 0, _keep, used)
     ends = (known.sigma_max, known.sigma_min) if from_noise else (float(sigmas[0]), float(sigmas[-2]))
-    begin, calls = SIGMA_METHODS[sampler.label](
+    method = partial(added_method, hooks, sampler.label) if is_added(sampler.label) else SIGMA_METHODS[sampler.label]
+    begin, calls = method(
         SigmaRun(
             sigmas=sigmas,
             whole=(float(whole[whole > 0].min()), float(whole.max())),

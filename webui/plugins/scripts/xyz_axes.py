@@ -16,6 +16,7 @@ from typing import Any
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.request import GenerationRequest
+from webui.core.request_parts.always_on import OF_EXTENSIONS
 from webui.core.request_parts.inpaint import InpaintParameters
 from webui.core.request_parts.picture import OF_A_PICTURE
 from webui.core.request_parts.script import OF_A_SCRIPT
@@ -45,7 +46,7 @@ A1111_AXES = (
 )  # fmt: skip
 # Their values say nothing alone, or are the job's own.
 _NO_AXES = frozenset({
-    *OF_A_SCRIPT, "prompts", "negative_prompts", "prompt_template", "negative_template", "init_images", "mask", "depth_map",
+    *OF_A_SCRIPT, *OF_EXTENSIONS, "prompts", "negative_prompts", "prompt_template", "negative_template", "init_images", "mask", "depth_map",
     "control_units",
 })  # fmt: skip
 # Without a picture to start from they do nothing.

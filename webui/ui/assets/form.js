@@ -20,6 +20,7 @@
     const { overrides } = ui.tab(tab);
     overrides.changes = { ...overrides.changes, ...wanted };
     overrides.events.change_form();
+    ui.touched(tab);
   };
   ui.formChanged = (tab, names, values) => {
     const { overrides } = ui.tab(tab);

@@ -4,6 +4,7 @@
   const ui = window.webui;
   const { make } = ui;
   const SURE = 3000;
+  const PREVIEW_SIDE = 768;
   const FITTED = ["width", "height", "steps", "cfg_scale", "sampler", "schedule"];
   let sheet = null;
 
@@ -30,6 +31,7 @@
       this.metadata = make("pre", { className: "metadata" });
       this.fitting = make("p", { className: "note" });
       const button = (name, action, className = "tool") => make("button", { type: "button", className, onclick: action }, name);
+      this.file = make("input", { type: "file", accept: "image/*", hidden: true, onchange: () => this.sendPreview(), attributes: { "aria-label": "Picture for the preview" } });
       this.remove = button("Delete", () => this.askTwice());
       this.take = button("Take its defaults from the form", () => this.takeDefaults());
       this.forget = button("Forget its defaults", () => this.note({ defaults: {} }));
@@ -38,7 +40,7 @@
           make("details", { className: "trained" }, make("summary", {}, "Words it was trained with"), this.words),
           make("details", { className: "said" }, make("summary", {}, "What its file says"), this.metadata), this.said),
         make("div", { className: "sheet-buttons" }, make("button", { type: "submit", className: "tool primary" }, "Save"), this.take, this.forget,
-          button("Preview from the last picture", () => this.setPreview()), button("Copy name", () => this.copy()), this.remove, button("Close", () => this.root.close()))));
+          button("Preview from the last picture", () => this.setPreview()), button("Preview from a file", () => this.file.click()), this.file, button("Copy name", () => this.copy()), this.remove, button("Close", () => this.root.close()))));
     }
 
     async open(card) {
@@ -107,7 +109,24 @@
     async setPreview() {
       const picture = ui.selectedPicture(ui.drawingTab());
       if (!picture) return this.tell(`There is no picture in ${ui.drawingTab()}. Draw one first.`);
-      const answer = await this.ask("preview", { picture: picture.id });
+      return this.previewIs({ picture: picture.id });
+    }
+
+    /** Made small here, so that a photograph need not travel whole. */
+    async sendPreview() {
+      const [file] = this.file.files;
+      this.file.value = "";
+      if (!file) return;
+      const picture = await createImageBitmap(file).catch(() => null);
+      if (!picture) return this.tell(`${file.name} is no picture that this browser can read.`);
+      const scale = Math.min(1, PREVIEW_SIDE / Math.max(picture.width, picture.height));
+      const canvas = make("canvas", { width: Math.max(1, Math.round(picture.width * scale)), height: Math.max(1, Math.round(picture.height * scale)) });
+      canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+      return this.previewIs({ image: canvas.toDataURL("image/png") });
+    }
+
+    async previewIs(picture) {
+      const answer = await this.ask("preview", picture);
       if (!answer) return;
       this.said.textContent = "The picture is its preview now.";
       ui.modelsChanged(answer.card);

@@ -31,7 +31,7 @@
   ui.drawingTab = () => drawing;
 
   /** The cards under a tab's prompts, made when they are first wanted. */
-  ui.toggleCards = (tab) => {
+  ui.addTool("extra_networks_button", (tab) => {
     const row = document.getElementById(`${tab}_toprow`);
     let panel = document.getElementById(`${tab}_extra_networks`);
     if (panel) panel.hidden = !panel.hidden;
@@ -41,7 +41,7 @@
       new Browser(panel, UNDER_PROMPTS, "lora");
     }
     document.getElementById(`${tab}_extra_networks_button`)?.setAttribute("aria-expanded", !panel.hidden);
-  };
+  });
 
   /** Put a model to use in the drawing tab; what that did, in words. */
   ui.useModel = async (card) => {
@@ -199,9 +199,9 @@
         : make("span", { className: "no-preview", attributes: { "aria-hidden": "true" } }, card.title.slice(0, 2));
       const facts = [card.family, ...card.tags].filter(Boolean).join(" · ");
       const item = make("li", { className: `card${card.broken ? " broken" : ""}`, title: card.broken ? `${card.name} ${card.broken}` : card.description || card.name, attributes: { "data-name": card.name } },
-        make("button", { type: "button", className: "card-use", onclick: async () => this.say(await ui.useModel(card)), attributes: { "aria-label": `Use ${card.title}` } },
-          picture, make("span", { className: "card-title" }, card.title), make("span", { className: "card-facts" }, card.broken ? "cannot be used" : facts),
-          make("span", { className: "card-more" }, `${card.folder ? `${card.folder} · ` : ""}${fileSize(card.size)}`)),
+        make("button", { type: "button", className: "card-use", onclick: async () => this.say(await ui.useModel(card)), attributes: { "aria-description": card.broken ? "cannot be used" : facts } },
+          picture, make("span", { className: "unseen" }, "Use "), make("span", { className: "card-title" }, card.title), make("span", { className: "card-facts", attributes: { "aria-hidden": "true" } }, card.broken ? "cannot be used" : facts),
+          make("span", { className: "card-more", attributes: { "aria-hidden": "true" } }, `${card.folder ? `${card.folder} · ` : ""}${fileSize(card.size)}`)),
         makeButton(`${card.favourite ? "No favourite" : "Favourite"}: ${card.title}`, "star", () => this.favour(card), { className: `tool small icon-star star${card.favourite ? " on" : ""}`, attributes: { "aria-pressed": card.favourite } }),
         makeButton(`About ${card.title}`, "inspect", () => ui.showModel(card), { className: "tool small icon-inspect about" }));
       item.addEventListener("contextmenu", (event) => { event.preventDefault(); ui.showModel(card); });

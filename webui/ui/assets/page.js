@@ -1,4 +1,4 @@
-// The page as a whole: shortcuts, the form's memory, and small things every panel uses.
+// The page as a whole: shortcuts, and small things every panel uses.
 "use strict";
 {
   const ui = window.webui;
@@ -59,11 +59,11 @@
     document.title = first ? `(${first}) ${ui.facts.title}` : ui.facts.title;
   };
 
-  let wantedTab = null, showWanted = null;
-  ui.addPageEvents = (trigger) => { showWanted = trigger; };
+  let wantedTab = null;
+  ui.addPageEvents = (events) => { ui.pageEvents = events; };
   ui.showTab = (id) => {
     wantedTab = id;
-    showWanted();
+    ui.pageEvents.show_tab();
   };
   ui.tabWanted = () => ({ __type__: "update", selected: wantedTab });
 
@@ -89,7 +89,7 @@
   const clickShown = (name) => ui.facts.tabs.some((tab) => click(`${tab}_${name}`));
 
   document.addEventListener("keydown", (event) => {
-    const busyWithEsc = document.querySelector("dialog[open]") || document.activeElement?.getAttribute("aria-expanded") === "true";
+    const busyWithEsc = ui.isCompleting() || document.querySelector("dialog[open]") || document.activeElement?.getAttribute("aria-expanded") === "true";
     let done = false;
     if (document.querySelector("dialog.sheet[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) done = clickShown("generate");
@@ -98,13 +98,8 @@
     if (done) event.preventDefault();
   }, true);
 
-  // The form's memory. Until the page has been restored, what the controls show is not the user's and is not kept.
   let restored = false;
-  ui.pack = (names, stored, followed, values) => {
-    if (!restored) return stored;
-    const jobs = followed?.jobs?.length ? followed.jobs : followed?.job ? [followed.job] : [];
-    return { fields: Object.fromEntries(names.map((name, place) => [name, values[place]])), jobs };
-  };
+  ui.isRestored = () => restored;
 
   // Who generates before the form is restored means the restored form: its size is the checkpoint's, not the general default.
   const SETTLED = 150;
@@ -119,6 +114,7 @@
 
   ui.opened = () => {
     restored = true;
+    for (const tab of ui.facts.tabs) if (ui.tab(tab).results) ui.touched(tab);
     if (generateWhenRestored) setTimeout(() => click(generateWhenRestored), SETTLED);
     nameThings();
   };

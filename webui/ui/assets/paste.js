@@ -17,13 +17,13 @@
   ui.addPaste = (element, server) => { dialog = new Paste(element.querySelector("dialog"), server); };
 
   /** The arrow button: the text in the prompt, else the selected picture's. */
-  ui.paste = (tab) => {
+  ui.addTool("paste", (tab) => {
     const text = ui.promptBox(tab, "prompt").value;
     const picture = ui.selectedPicture(tab);
     if (text.trim()) dialog.takeText(tab, text);
     else if (picture) dialog.takeText(tab, picture.infotext);
     else ui.tell(tab, "There is nothing to take over: the prompt is empty and no picture is selected. Paste an infotext into the prompt first.");
-  };
+  });
   ui.takeOverText = (tab, text) => dialog.takeText(tab, text);
   ui.takeOverPicture = (tab, file) => dialog.takePicture(tab, file);
 

@@ -13,7 +13,11 @@
   ui.promptBox = (tab, name) => document.querySelector(`#${tab}_${BOXES[name]} textarea`);
   ui.addTokenCounter = (tab, name, element, server) => promptOf(tab, name).count(element.querySelector(".token-counter"), server);
   ui.addProblems = (tab, name, element) => { promptOf(tab, name).list = element.querySelector(".problems"); };
-  ui.promptChanged = (tab, name, text, styles) => promptOf(tab, name).change(text, styles ?? []);
+  ui.promptChanged = (tab, name, text, styles) => {
+    promptOf(tab, name).change(text, styles ?? []);
+    // gradio writes into a box a moment after it has told of it.
+    requestAnimationFrame(() => { if (ui.promptBox(tab, name)) ui.colourPrompt(ui.promptBox(tab, name)); });
+  };
 
   class Prompt {
     constructor(tab, name) {

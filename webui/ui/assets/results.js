@@ -16,6 +16,7 @@
     const take = () => props.value && panel.take(props.value);
     watch("value", take);
     take();
+    ui.addBesideGenerate(tab);
   };
 
   class Results {
@@ -23,14 +24,17 @@
       this.tab = tab;
       this.server = server;
       this.jobs = [];
+      this.before = null;
       this.forget();
       this.build(root);
       document.addEventListener("visibilitychange", () => { if (!document.hidden) this.ask(); });
     }
 
     forget() {
+      this.before = (this.pictures && this.selected()) ?? this.before;
       this.pictures = new Map();
       this.order = [];
+      this.thrownAway = new Set();
       this.chosen = null;
       this.previewKey = null;
       this.state = null;
@@ -58,6 +62,7 @@
         makeButton("Download zip", "zip", () => this.downloadAll(), { id: `save_zip_${this.tab}` }),
         makeButton("Copy infotext", "copy", () => this.copy(), { id: `copy_infotext_${this.tab}` }),
         makeButton("Where saved?", "save", () => this.tellPlace(), { id: `save_${this.tab}` }),
+        ...ui.resultButtons(this),
         makeButton("PNG Info", "inspect", () => this.inspect(), { id: `send_to_pnginfo_${this.tab}` }),
         ...ui.sendButtons(this));
       this.infotext = make("div", { id: `html_info_${this.tab}`, className: "infotext", hidden: true });
@@ -107,12 +112,20 @@
     learn(news) {
       for (const picture of news.pictures ?? []) this.pictures.set(picture.id, { ...picture, url: ui.address(picture.path) });
       this.order = news.order ?? [];
+      this.leaveOut();
       if (news.preview) [this.preview, this.previewKey] = [news.preview, news.preview_key];
       const ended = ACTIVE.includes(this.state) && !ACTIVE.includes(news.state);
       this.state = news.state;
       this.news = news;
       if (ended && this.chosen === null && this.order.length) this.chosen = this.order[0];
       this.show();
+      if (ended) ui.resultsEnded(this);
+    }
+
+    /** What was thrown away here is not shown again, though its job still names it. */
+    leaveOut() {
+      this.order = this.order.filter((id) => !this.thrownAway.has(id));
+      if (this.thrownAway.has(this.chosen)) this.chosen = null;
     }
 
     /** The picture the panel's buttons act on: the chosen one, else the newest. */
@@ -166,9 +179,12 @@
       if (!source) this.image.removeAttribute("src");
       this.image.hidden = !source || source === this.unloadable;
       this.image.alt = !source ? "" : live && source === this.preview ? "Preview of the unfinished picture" : `Picture: ${this.news?.prompt ?? ""}`;
-      this.open.setAttribute("aria-label", source ? "Enlarge the picture" : "No picture yet");
       this.hint.hidden = !this.image.hidden;
       this.hint.textContent = active ? "" : this.emptyText(source);
+      // Named by the words that it shows, where it shows any.
+      if (source) this.open.setAttribute("aria-label", "Enlarge the picture");
+      else if (!this.hint.textContent) this.open.setAttribute("aria-label", "No picture yet");
+      else this.open.removeAttribute("aria-label");
     }
 
     emptyText(source) {
@@ -232,6 +248,7 @@
         this.infotext.replaceChildren(make("span", { className: "words" }, lines.join("\n")), "\n", make("span", { className: "values" }, last));
         this.infotext.dataset.id = picture.id;
       }
+      ui.showResultButtons(this);
       document.getElementById(`save_zip_${this.tab}`)?.toggleAttribute("hidden", this.order.length < 2);
       if (this.state === "failed") this.tell(this.news.error);
       if (!active && this.news && this.jobs.length) this.log.replaceChildren(...this.summary());

@@ -112,6 +112,7 @@
       const answer = await this.server.change(Object.fromEntries(this.changes)).catch(() => ({ error: "The server does not answer; try again." }));
       if (answer.error) return this.tell(answer.error);
       this.show(answer);
+      ui.refreshPromptKeys();
       this.said.textContent = `${count} ${count === 1 ? "setting is" : "settings are"} applied.`;
     }
 

@@ -9,7 +9,7 @@
   ui.addStyles = (element, server, edited) => { editor = new StyleEditor(element.querySelector("dialog"), server, edited); };
 
   /** tab: the one whose prompts may be copied.  chosen: names chosen for the prompts; the first is shown. */
-  ui.editStyles = (tab, chosen) => { editor.open(tab, chosen?.[0] ?? ""); };
+  ui.addTool("styles_edit_button", (tab) => editor.open(tab, document.querySelector(`#${tab}_styles .token span`)?.textContent.trim() ?? ""));
 
   class StyleEditor {
     constructor(root, server, edited) {

@@ -1,12 +1,14 @@
 """The original (latent diffusion) names of tensors, for each name in diffusers' and transformers' modules.
 
-Every function takes a module's own parameter name and returns the name in the file, without the part's prefix.
+Every function takes a module's own parameter name and returns the name in the file, without the part's prefix. Of a name that no such
+module has they raise ValueError or IndexError, or make one that no file has.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 _UNET_TOP: Mapping[str, str] = MappingProxyType(
@@ -31,6 +33,30 @@ _UNET_RESNET: Mapping[str, str] = MappingProxyType(
     }
 )
 _VAE_ATTENTION: Mapping[str, str] = MappingProxyType({"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"})
+
+_OPEN_CLIP_TOP: Mapping[str, str] = MappingProxyType(
+    {
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "final_layer_norm.weight": "ln_final.weight",
+        "final_layer_norm.bias": "ln_final.bias",
+    }
+)
+_OPEN_CLIP_LAYER: Mapping[str, str] = MappingProxyType(
+    {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+)
+_IN_PROJECTION = ("q_proj", "k_proj", "v_proj")
+_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A weight that is a part of a tensor in the file: the number-th of so many equal pieces of its rows, or its transpose."""
+
+    name: str
+    number: int = 0
+    of: int = 1
+    transposed: bool = False
 
 
 def unet_name(name: str, *, layers: int, up_attention: tuple[bool, ...]) -> str:
@@ -61,6 +87,24 @@ def vae_name(name: str, *, levels: int) -> str:
         before, _, rest = name.partition(".mid_block.attentions.0.")
         return f"{before}.mid.attn_1.{_renamed(rest, _VAE_ATTENTION)}"
     return name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+
+
+def open_clip_place(ours: str, prefix: str = "", *, as_linear: bool = False) -> str | Cut:
+    """Where open_clip keeps a weight that transformers' text encoder calls so.  as_linear: its projection is stored as a linear layer's."""
+    name = ours.removeprefix("text_model.")
+    if name == "text_projection.weight":
+        return prefix + name if as_linear else Cut(prefix + "text_projection", transposed=True)
+    if name in _OPEN_CLIP_TOP:
+        return prefix + _OPEN_CLIP_TOP[name]
+    match = _LAYER.fullmatch(name)
+    if match is None:
+        raise ValueError(name)
+    number, layer, kind = match.groups()
+    block = f"{prefix}transformer.resblocks.{number}."
+    if layer in _OPEN_CLIP_LAYER:
+        return f"{block}{_OPEN_CLIP_LAYER[layer]}.{kind}"
+    which = _IN_PROJECTION.index(layer.removeprefix("self_attn."))
+    return Cut(f"{block}attn.in_proj_{kind}", which, len(_IN_PROJECTION))
 
 
 def _down_name(kind: str, position: int, downsampler: int, rest: str) -> str:
