@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,15 @@ class Program:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return answer.read()
 
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What a POST of JSON is answered with."""
+        call = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(call, timeout=600) as answer:
+            return json.load(answer)
+
     def txt2img(self, **request: Any) -> bytes:
         """The first picture of a txt2img call, as PNG."""
-        body = json.dumps(request).encode()
-        call = urllib.request.Request(self.url + "/sdapi/v1/txt2img", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(call, timeout=600) as answer:
-            return base64.b64decode(json.load(answer)["images"][0])
+        return base64.b64decode(self.post("/sdapi/v1/txt2img", request)["images"][0])
 
     def wait_for_first_byte(self) -> float:
         """Seconds from the start of the process until the port answers."""

@@ -25,7 +25,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "cli": PARTS | {"app", "api", "ui", "flags"},
     "launch": frozenset({"cli", "flags"}),
 }
-ENGINE_LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "controlnet_aux", "spandrel")
+ENGINE_LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "controlnet_aux", "spandrel", "onnxruntime")
 LIBRARY_ROOMS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(ENGINE_LIBRARIES, frozenset({"engine"})),
     **dict.fromkeys(("gradio", "gradio_client"), frozenset({"ui"})),
@@ -39,6 +39,7 @@ LATE_IMPORTS: Mapping[tuple[str, str], str] = {
     ("webui/cli.py", "_build"): "gradio is not imported with --nowebui",
     ("webui/engine/image_models.py", "_spandrel"): "takes more than a second, and most jobs need none of it",
     ("webui/plugins/modules.py", "_imported"): "it is the importing of an extension's libraries",
+    ("webui/engine/tags.py", "_runtime"): "only taggers need it, and it is not there for every machine",
     ("webui/engine/warmup.py", "WarmingEngine._build"): "torch is imported behind the page",
 }
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.chromium import find_chromium
+from tests.plugins.extension_sources import GitServer, Repository, extension_files, make_repository, serving_git
 from webui.core.paths import Paths, standard_paths
 
 
 def pytest_configure() -> None:
-    """No test may ask the network for anything; libraries read this when they are imported."""
+    """No test may ask the network for anything; libraries read this when they are imported. No example fails for taking long.
+
+    A busy machine takes longer than hypothesis' 200 ms for what takes one.
+    """
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 
@@ -31,6 +39,19 @@ def paths(tmp_path: Path) -> Paths:
         controls=own(paths.controls),
         shipped=None,
     )
+
+
+@pytest.fixture
+def git_server(tmp_path: Path) -> Iterator[GitServer]:
+    """A git server on this machine, whose repositories lie in the test's folder."""
+    with serving_git(tmp_path / "served") as server:
+        yield server
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An extension, served under /adding."""
+    return make_repository(tmp_path / "served" / "adding", extension_files())
 
 
 @pytest.fixture(scope="session")

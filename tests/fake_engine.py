@@ -13,8 +13,11 @@ from safetensors.numpy import load_file
 
 from webui.core.events import Annotated, Cancelled, Drawn, EngineEvent, Failed, Finished, ModelLoading, Preview, Progress, Remark
 from webui.core.images import decode_image
+from webui.core.interrogation import Tag, Tagger
+from webui.core.new_hypernetwork import NewHypernetwork
 from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, ExtrasWork, MemoryUse, Work
 from webui.core.request import GenerationRequest
+from webui.core.setting_parts.interrogation import InterrogationSettings
 
 
 class FakeEngine:
@@ -152,8 +155,16 @@ class FakeEngine:
         vectors = next(iter(load_file(path).values()))
         return EmbeddingFacts(len(vectors), vectors.shape[1])
 
-    def caption(self, picture: Image.Image, folder: Path) -> str:
+    def write_hypernetwork(self, wish: NewHypernetwork, name: str, file: Path) -> None:
+        """The wish in words."""
+        file.write_text(f"{name}: {wish!r}")
+
+    def caption(self, picture: Image.Image, folder: Path, settings: InterrogationSettings) -> str:
         return f"a picture of {picture.width}x{picture.height}"
+
+    def tags(self, picture: Image.Image, tagger: Tagger) -> tuple[Tag, ...]:
+        """Tags of the picture's size and the tagger's name."""
+        return Tag(f"{picture.width}_wide", 0.9), Tag(f"by_{tagger.name}", 0.6), Tag("unlikely", 0.1), Tag("safe", 1.0, "rating")
 
     def memory(self) -> MemoryUse:
         return MemoryUse(ram_free=1, ram_used=1, ram_total=2)

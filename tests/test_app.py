@@ -74,6 +74,14 @@ def test_a_picture_of_ours_is_drawn_again_identically(app: App) -> None:
     assert not job.save
 
 
+def test_pixels_are_compared_without_the_loss_of_a_format_that_is_set(app: App) -> None:
+    data = drawn(app)
+    app.change_settings({"samples_format": "jpg", "jpeg_quality": 1})
+    verdict = app.verdict(ended(app.verify(data)).id)
+    assert verdict is not None
+    assert verdict.identical
+
+
 def test_a_picture_of_a_batch_is_verified_alone(app: App) -> None:
     job = ended(app.submit(GenerationRequest(**SMALL, batch_size=3), save=False))
     assert job.result is not None

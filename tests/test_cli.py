@@ -20,6 +20,7 @@ from tests.fake_engine import FakeEngine
 from webui import cli
 from webui.api.server import build_server
 from webui.app import App
+from webui.core.desktop import Desktop
 from webui.core.errors import StartupError
 from webui.core.paths import PROGRAM, Paths
 from webui.flags import Flags, parse_flags
@@ -122,6 +123,21 @@ def test_a_checkpoint_named_by_file_makes_its_folder_known(tmp_path: Path) -> No
 def test_flags_say_how_the_engine_works(line: str, changed: dict[str, object]) -> None:
     default = {"device": "auto", "precision": "auto", "vae_precision": "auto", "memory": "normal", "deterministic": False}
     assert vars(cli.engine_options_from(flags(*line.split()))) == {**default, **changed}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_shown"),
+    [
+        ("", True),
+        ("--server-name localhost", True),
+        ("--listen", False),
+        ("--server-name 192.168.1.5", False),
+        ("--hide-ui-dir-config", False),
+    ],
+)
+def test_folders_are_opened_only_where_nobody_else_can_reach_the_page(line: str, is_shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_desktop", lambda: Desktop(("show",)))
+    assert bool(cli.desktop_for(flags(*line.split()))) is is_shown
 
 
 def test_credentials_are_read_with_colons_in_passwords() -> None:

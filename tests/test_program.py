@@ -75,7 +75,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def pictures(data: Path) -> list[Path]:
-    return sorted((data / "outputs").rglob("*.png"))
+    return sorted((data / "outputs" / "txt2img-images").rglob("*.png"))
+
+
+def grids(data: Path) -> list[Path]:
+    return sorted((data / "outputs" / "txt2img-grids").rglob("*.png"))
 
 
 @pytest.mark.slow
@@ -89,8 +93,9 @@ def test_killing_the_program_during_a_batch_of_eight_loses_and_doubles_nothing(t
     assert 3 <= len(before) < 8
     with started(tmp_path):
         wait_until(lambda: len(pictures(tmp_path)) == 8)
+        wait_until(lambda: len(grids(tmp_path)) == 1)
         time.sleep(1)  # long enough for a ninth
-    assert len(pictures(tmp_path)) == 8
+    assert (len(pictures(tmp_path)), len(grids(tmp_path))) == (8, 1)
     assert {path: path.read_bytes() for path in before} == before
     for path in pictures(tmp_path):
         Image.open(path).load()

@@ -12,20 +12,28 @@ from PIL.Image import Image
 
 from webui.catalog.cards import ModelCards
 from webui.catalog.catalog import Catalog
+from webui.catalog.cover_pictures import cover_picture
 from webui.catalog.new_embedding import write_new_embedding
+from webui.catalog.new_files import name_new_file, taken
 from webui.catalog.watching import FolderWatch
 from webui.core.cost import check_cost
-from webui.core.errors import InvalidRequest, NotFound, WebuiError
+from webui.core.desktop import Desktop
+from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.extras import MAX_NAME, ExtrasRequest, SourcePicture
+from webui.core.files import check_room, written_whole
+from webui.core.gallery import PictureQuery
 from webui.core.images import decode_image
 from webui.core.infotext_apply import Pasted, read_paste
+from webui.core.interrogation import CAPTIONER
+from webui.core.lora_renaming import rename_loras
 from webui.core.metadata import PictureMetadata
 from webui.core.metadata import read as read_metadata
+from webui.core.model_cards import Card, ModelUse, is_named_in, said_in_infotext
 from webui.core.model_jobs import DownloadRequest, MergeRequest
+from webui.core.new_hypernetwork import NewHypernetwork
 from webui.core.paths import Paths
 from webui.core.ports import Engine
 from webui.core.preprocessors import PREPROCESSORS, Preprocessor, find_preprocessor
-from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.samplers import SAMPLERS, SCHEDULES, Sampler, Schedule, find_sampler, find_schedule
 from webui.core.scripts import Desk, Plan, Script, check_size
@@ -37,6 +45,7 @@ from webui.core.verdict import Verdict
 from webui.core.web import Web
 from webui.core.wildcards import Wildcards
 from webui.engine.warmup import EngineOptions, WarmingEngine
+from webui.jobs.describing import describe, who_describes
 from webui.jobs.downloading import settle_download
 from webui.jobs.job import Job
 from webui.jobs.merging import settle_merge
@@ -47,6 +56,7 @@ from webui.jobs.settling import name_models, settle
 from webui.jobs.verify import Claim, Verifications
 from webui.plugins.host import Host
 from webui.plugins.install.installer import Installer
+from webui.plugins.own import own_plugins
 
 __all__ = ["App", "Job"]
 
@@ -57,7 +67,8 @@ class App:
     """Owner of settings, catalog, engine, queue and extensions. `api` and `ui` talk to this and nothing behind it.
 
     engine: another engine than the local one, for tests and remote machines.   watching: look again by itself when model files change.
-    web: what downloads may reach, for tests.   extension_access: whether extensions may be installed and changed from the page and the API.
+    web: what downloads may reach, for tests.   desktop: where folders may be shown.
+    extension_access: whether extensions may be installed and changed from the page and the API.
     """
 
     def __init__(
@@ -70,27 +81,26 @@ class App:
         web: Web | None = None,
         safe_mode: bool = False,
         extension_access: bool = True,
+        desktop: Desktop | None = None,
         hashing: bool = True,
         watching: bool = False,
     ) -> None:
         self.paths = paths
+        self.desktop = desktop or Desktop()
         self.settings = SettingsStore(paths.config, command_line_settings)
         self.catalog = Catalog(paths, hashing=hashing)
         self.models = ModelCards(self.catalog, paths)
         self._watch = FolderWatch(paths.model_folders, self.catalog.refresh) if watching else None
-        self.host = Host(paths.extensions, safe_mode=safe_mode)
+        self.styles = StyleStore((paths.styles,))
+        self.host = Host(paths.extensions, own_plugins(self.styles, Wildcards(paths.wildcards)), safe_mode=safe_mode)
         self._extensions_loaded = False
         self.engine = engine or WarmingEngine(engine_options or EngineOptions(), paths, self.host.engine_side)
-        self.styles = StyleStore((paths.styles,))
-        self._prompts = PromptPreparation(self.styles, Wildcards(paths.wildcards))
         self._verifications = Verifications()
         self.outputs = Outputs(paths, paths.state / "queue.sqlite")
         self.gallery = PictureIndex(paths.outputs, paths.state / "gallery.sqlite")
         self._web = web or Web()
         self.installer = Installer(paths.extensions, self.settings, loaded=self.host.extensions, web=self._web, allowed=extension_access)
-        self.queue = JobQueue(
-            paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self._prompts, web=self._web
-        )
+        self.queue = JobQueue(paths.state / "queue.sqlite", self.engine, self.outputs, self.catalog, self.host, self.styles, web=self._web)
 
     def start(self) -> None:
         """Find models, load extensions, warm the engine up in the background, and take up the queue where it was left."""
@@ -114,7 +124,8 @@ class App:
         self.host.load(disabled=settings.disabled_extensions, disable_all=settings.disable_all_extensions)
         additions = self.host.additions()
         self.settings.declare({name: field for one in additions for name, field in one.settings.items()})
-        self.catalog.add_upscalers(Upscaler(one.name) for addition in additions for one in addition.upscalers)
+        upscalers = (Upscaler(one.name) for addition in additions for one in addition.upscalers)
+        self.catalog.add(upscalers=upscalers, families=self.host.engine_side.families())
 
     def close(self) -> None:
         """Put running jobs back into the queue, stop the engine, close files. Idempotent."""
@@ -148,14 +159,13 @@ class App:
         if request.script:
             return self._submit_script(request, settings, tuple(styles), save=save, source=source, job_id=job_id)
         request = self.host.begin(request, settings)
-        request, remarks = self._prompts.prepare(request, settings, styles)
         request = self.host.change_request(request).with_real_seed()
-        request, more = self._prompts.draw_wildcards(request, settings)
+        request, remarks = self.host.prepare(request, settings, styles)
         request = self.host.settle(request, settings)
         request, notes = settle(request, settings, self.catalog)
         check_cost(request, settings)
         wants_saving = settings.samples_save if save is None else save
-        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=(*remarks, *more, *notes))
+        return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving, remarks=(*remarks, *notes))
 
     def change_settings(self, changes: Mapping[str, Any]) -> Settings:
         """Validate and store settings, all or none; models may be named as A1111 names them.  Raises WebuiError."""
@@ -235,12 +245,23 @@ class App:
         """Queue a job that makes pictures larger and mends faces. As `submit`; its pictures lie in `queue.inputs`."""
         settings = self.settings.snapshot()
         found = {name: self.catalog.upscalers.find(getattr(request, name)).name for name in ("upscaler_1", "upscaler_2")}
-        request = request.changed(**found)
+        request = self.host.settle_extras(request.changed(**found))
         self.catalog.face_files(request.face_restorers)
         self.queue.inputs.files_of(request)
         check_cost(request, settings)
         wants_saving = settings.samples_save if save is None else save
         return self.queue.submit(request, settings, job_id=job_id, source=source, save=wants_saving)
+
+    def uses_of(self, card: Card) -> ModelUse:
+        """Where a model is used: the pictures in outputs/ that say so, the styles, and the checkpoints that it belongs to.
+
+        Looks through outputs/ for what has come, which takes its time where nobody has looked before.
+        """
+        said = said_in_infotext(card)
+        self.gallery.refresh()
+        _, pictures = self.gallery.find(PictureQuery(text=said, count=0))
+        styles = (style.name for style in self.styles.styles() if is_named_in(f"{style.prompt}\n{style.negative_prompt}", card))
+        return ModelUse(said, pictures, tuple(styles), self.models.belongs_to(card))
 
     def create_embedding(self, name: str, vectors: int = 1, *, init_text: str = "*", overwrite: bool = False) -> Path:
         """Make a textual inversion that begins as this text does in the checkpoint of the settings.  Raises WebuiError."""
@@ -250,6 +271,22 @@ class App:
         self.catalog.refresh()
         return file
 
+    def create_hypernetwork(self, wish: NewHypernetwork, name: str, *, overwrite: bool = False) -> Path:
+        """Make a hypernetwork that nobody has trained yet, in A1111's format.  Raises WebuiError."""
+        file = name_new_file(self.paths.hypernetworks[0], name, ".pt", overwrite=overwrite)
+        try:
+            with written_whole(file, overwrite=overwrite) as temporary:
+                check_room(temporary.parent, wish.bytes)
+                self.engine.write_hypernetwork(wish, file.stem, temporary)
+        except FileExistsError:
+            raise taken(file) from None
+        self.catalog.refresh()
+        return file
+
+    def cover_picture(self, file: Path, index: int) -> Image:
+        """A picture that a model's trainer has put into its file.  Raises NotFound."""
+        return cover_picture(file, index)
+
     def load_checkpoint(self) -> None:
         """Bring the checkpoint of the settings into memory.  Raises WebuiError."""
         settings = self.settings.snapshot()
@@ -257,17 +294,20 @@ class App:
         vae = self.catalog.find_vae(settings.sd_vae, checkpoint)
         self.engine.preload(checkpoint.path, vae.path if vae else None)
 
-    def caption(self, picture: Image) -> str:
-        """A picture in words.  Raises NotFound saying what to put where."""
-        folder = self.paths.models / "BLIP"
-        if not (folder / "config.json").is_file():
-            raise NotFound(f"There is no captioner. Put a BLIP model (config.json, model.safetensors, ...) into {folder.name}/ in models/.")
-        return self.engine.caption(picture, folder)
+    @property
+    def interrogators(self) -> tuple[str, ...]:
+        """Who can put a picture in words: "clip" for a sentence, names of taggers for tags."""
+        return who_describes(self.paths.models)
+
+    def interrogate(self, picture: Image, model: str = CAPTIONER) -> str:
+        """A picture in words.  model: see `interrogators`; "deepdanbooru" is any tagger.  Raises NotFound saying what to put where."""
+        return describe(picture, model, engine=self.engine, models=self.paths.models, settings=self.settings.snapshot())
 
     def read_paste(self, source: str | PictureMetadata) -> Pasted:
         """What an infotext or a picture that was read would change; its models are looked up here by hash, else by name."""
+        infotext = source if isinstance(source, str) else source.infotext
         pasted = read_paste(source, find_checkpoint=self._checkpoint_name, find_vae=self._vae_name)
-        return self.host.infotext_pasted(source if isinstance(source, str) else source.infotext, pasted)
+        return self.host.infotext_pasted(infotext, rename_loras(pasted, infotext, self._lora_of_hash))
 
     def verify(self, data: bytes, *, source: str = "ui") -> Job:
         """Draw a picture file again, unsaved, from what it says of itself; when the job has ended, `verdict` compares.
@@ -280,7 +320,8 @@ class App:
         pasted = self.read_paste(metadata)
         request = GenerationRequest().changed(**pasted.request_changes)
         claim = Claim(decode_image(data), metadata)
-        job = self.submit(request, overrides=pasted.settings_changes, save=False, source=source)
+        overrides = {**pasted.settings_changes, "samples_format": "png"}  # pixels are compared: none may be lost
+        job = self.submit(request, overrides=overrides, save=False, source=source)
         self._verifications.add(job.id, claim)
         return job
 
@@ -295,6 +336,18 @@ class App:
             return self.catalog.find_checkpoint(name, closest=False).name
         except WebuiError:
             return None
+
+    def _lora_of_hash(self, name: str, digits: str) -> str | None:
+        """The name here of the LoRA that is called otherwise elsewhere; None where the name is right, or the file is not known."""
+        hashes = {lora.stem: self.catalog.known_lora_hash(lora) for lora in self.catalog.loras()}
+        try:
+            present = self.catalog.find_lora(name).stem
+        except WebuiError:
+            present = ""
+        if present and not hashes[present]:
+            return None  # it has the name, and what it holds is not known yet
+        matching = [stem for stem, known in hashes.items() if known.startswith(digits)]
+        return None if present in matching else next(iter(matching), None)
 
     def _vae_name(self, name: str) -> str | None:
         try:

@@ -26,6 +26,7 @@ from fastapi import FastAPI
 from webui.api.origin import ANY_ADDRESS
 from webui.api.server import build_server
 from webui.app import App
+from webui.core.desktop import Desktop, find_desktop
 from webui.core.errors import StartupError
 from webui.core.paths import PROGRAM, Paths, standard_paths
 from webui.engine.warmup import EngineOptions
@@ -191,6 +192,7 @@ def _run(flags: Flags) -> None:
         engine_options=engine_options_from(flags),
         safe_mode=flags.disable_all_extensions,
         extension_access=flags.enable_insecure_extension_access or _host(flags) in LOOPBACK,
+        desktop=desktop_for(flags),
         hashing=not flags.no_hashing,
         watching=True,
     )
@@ -223,6 +225,11 @@ def _serve(app: App, flags: Flags) -> None:
     )
     url = f"{scheme}://{shown}:{listener.getsockname()[1]}"
     Server(config, app, url=url, open_browser=flags.autolaunch and not flags.nowebui).run(sockets=[listener])
+
+
+def desktop_for(flags: Flags) -> Desktop:
+    """Where folders are shown: on this machine's screen, if whoever uses the page sits in front of it."""
+    return find_desktop() if _host(flags) in LOOPBACK and not flags.hide_ui_dir_config else Desktop()
 
 
 def _host(flags: Flags) -> str:

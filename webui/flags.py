@@ -96,6 +96,7 @@ class Flags:
     enable_insecure_extension_access: bool = flag(
         False, "let extensions be installed and changed also when other machines are let in", group="program"
     )
+    hide_ui_dir_config: bool = flag(False, "offer nobody to open folders on this machine", group="program")
     disable_all_extensions: bool = flag(
         False, "start without extensions", group="program", also=("--safe-mode", "--disable-extra-extensions")
     )

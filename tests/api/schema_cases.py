@@ -27,7 +27,7 @@ from webui.core.paths import standard_paths
 
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 # These answer 501 on purpose; a stream of events ends only with its job.
-LEFT_OUT = ("/train/", "/create/hypernetwork", "/server-restart", "/events")
+LEFT_OUT = ("/train/", "/server-restart", "/events")
 # Nothing of what is asked may take long: a job of a thousand steps is for other tests.
 LIMIT = 50.0
 

@@ -143,6 +143,15 @@ def test_overrides_hold_for_this_job_alone(client: TestClient, app: App) -> None
     assert app.settings.snapshot().CLIP_stop_at_last_layers == 1
 
 
+@pytest.mark.parametrize(("wanted", "kind"), [("jpg", "JPEG"), ("webp", "WEBP"), ("avif", "AVIF")])
+def test_pictures_are_answered_in_the_format_of_the_settings_with_their_infotext(client: TestClient, wanted: str, kind: str) -> None:
+    answer = draw(client, override_settings={"samples_format": wanted})
+    data = base64.b64decode(answer["images"][0])
+    assert Image.open(io.BytesIO(data)).format == kind
+    info = client.post("/sdapi/v1/png-info", json={"image": answer["images"][0]}).json()["info"]
+    assert info == json.loads(answer["info"])["infotexts"][0]
+
+
 def test_overrides_that_are_not_to_be_restored_stay(client: TestClient, app: App) -> None:
     given = {"CLIP_stop_at_last_layers": 3, "sd_model_checkpoint": "demo"}
     draw(client, override_settings=given, override_settings_restore_afterwards=False, eta=0.5)

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tests.fake_engine import FakeEngine
 from tests.jobs.file_server import serving
-from tests.plugins.extension_sources import GitServer, Repository, extension_files, make_repository, serving_git, write_files, write_zip
+from tests.plugins.extension_sources import GitServer, Repository, extension_files, write_files, write_zip
 from webui.api.server import build_server
 from webui.app import App
 from webui.core.errors import Forbidden
@@ -21,17 +21,6 @@ from webui.core.paths import Paths
 
 URL = "/api/v1/extensions"
 ADDRESS = "http://127.0.0.1:7860"
-
-
-@pytest.fixture
-def git_server(tmp_path: Path) -> Iterator[GitServer]:
-    with serving_git(tmp_path / "served") as server:
-        yield server
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return make_repository(tmp_path / "served" / "adding", extension_files())
 
 
 @pytest.fixture
@@ -187,7 +176,13 @@ def test_the_index_is_read_when_asked(app: App, client: TestClient, paths: Paths
     ]
     sheet = client.post(f"{URL}/prepare", json={"source": f"{git_server.address}/adding"}).json()
     client.post(f"{URL}/confirm", json={"digest": sheet["digest"]})
-    assert client.post(f"{URL}/available").json()[0]["folder"] == "adding"
+    entry = client.post(f"{URL}/available").json()[0]
+    assert (entry["folder"], entry["update"]) == ("adding", "")
+    commit = repository.commit(extension_files(version="2.0"))
+    # Nobody has asked yet whether there is something newer.
+    assert client.post(f"{URL}/available").json()[0]["update"] == ""
+    client.post(f"{URL}/check")
+    assert [one["update"] for one in client.post(f"{URL}/available").json()] == [commit, ""]
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,31 @@ def test_interrogate_needs_a_captioner_in_its_folder(client: TestClient, paths: 
     ("wish", "words"),
     [
         ({"image": None}, "Image not found"), ({"model": "clip"}, "Image not found"),
-        ({"image": "A" * 100, "model": "x"}, "Model not found"),
-        ({"image": "A" * 100, "model": "deepdanbooru"}, "no tagger"),
+        ({"image": picture(), "model": "x"}, "Model not found"),
+        ({"image": picture(), "model": "deepdanbooru"}, "Put a WD tagger"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_interrogated_is_not_found(client: TestClient, wish: dict[str, Any], words: str) -> None:
     response = client.post("/sdapi/v1/interrogate", json=wish)
     assert response.status_code == 404
-    assert words in response.json()["detail"]
+    assert words in response.json()["errors"]
+
+
+def test_a_tagger_is_asked_by_its_name_or_by_a1111s(client: TestClient, paths: Paths) -> None:
+    def ask(model: str) -> Any:
+        return client.post("/sdapi/v1/interrogate", json={"image": picture(), "model": model})
+
+    for name in ("wd-b", "wd-a"):
+        folder = paths.models / "Taggers" / name
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").touch()
+        (folder / "selected_tags.csv").touch()
+    assert ask("wd-b").json() == {"caption": "64 wide, by wd-b"}
+    assert ask("deepdanbooru").json() == ask("deepbooru").json() == {"caption": "64 wide, by wd-a"}
+    client.post("/sdapi/v1/options", json={"deepbooru_use_spaces": False, "interrogate_deepbooru_score_threshold": 0.8})
+    assert ask("wd-b").json() == {"caption": "64_wide"}
+    assert ask("wd-c").status_code == 404
+    assert "there are wd-a, wd-b" in ask("wd-c").json()["errors"]
 
 
 def test_only_pictures_that_really_lie_in_outputs_are_served_by_path(client: TestClient, paths: Paths, tmp_path: Path) -> None:
@@ -170,3 +187,65 @@ def test_app_id_is_one_number_and_login_check_is_null(client: TestClient) -> Non
     assert client.get("/app_id").json() == client.get("/app_id").json()
     assert client.get("/login_check").json() is None
     assert client.get("/user").json() is None
+
+
+def create_hypernetwork(client: TestClient, **values: Any) -> str:
+    response = client.post("/sdapi/v1/create/hypernetwork", json={"name": "mine", "enable_sizes": ["32"], "overwrite_old": False, **values})
+    assert response.status_code == 200
+    return response.json()["info"]
+
+
+def test_a_new_hypernetwork_is_written_as_it_was_asked_for(client: TestClient, paths: Paths) -> None:
+    file = paths.hypernetworks[0] / "mine.pt"
+    said = create_hypernetwork(client, layer_structure="1, 2, 2, 1", activation_func="relu", weight_init="KaimingNormal")
+    assert said == f"create hypernetwork filename: {file}"
+    # The engine of these tests writes down what was asked of it.
+    told = file.read_text()
+    assert told.startswith(
+        "mine: NewHypernetwork(sizes=(32,), structure=(1.0, 2.0, 2.0, 1.0), activation='relu', weight_init='KaimingNormal'"
+    )
+
+
+def test_dropouts_count_only_when_they_are_switched_on(client: TestClient, paths: Paths) -> None:
+    create_hypernetwork(client, name="without", dropout_structure="0, 0.5, 0")
+    create_hypernetwork(client, name="with", dropout_structure="0, 0.5, 0", use_dropout=True)
+    assert "dropouts=()" in (paths.hypernetworks[0] / "without.pt").read_text()
+    assert "dropouts=(0.0, 0.5, 0.0)" in (paths.hypernetworks[0] / "with.pt").read_text()
+
+
+def test_a_new_hypernetwork_never_writes_over_another_unasked_nor_outside_its_folder(client: TestClient, paths: Paths) -> None:
+    create_hypernetwork(client)
+    assert "already exists" in create_hypernetwork(client)
+    assert "filename" in create_hypernetwork(client, overwrite_old=True)
+    for name in ("../../evil", "/etc/evil", "..", "", "\x00", "x" * 500):
+        create_hypernetwork(client, name=name)
+    assert {file.parent for file in paths.data.rglob("*.pt*")} == {paths.hypernetworks[0]}
+    assert {file.suffix for file in paths.hypernetworks[0].iterdir()} == {".pt"}
+
+
+@pytest.mark.parametrize(
+    "values", [{"layer_structure": [2, 1]}, {"weight_init": "Zeros"}, {"enable_sizes": []}, {"layer_structure": "1,a,1"}]
+)
+def test_what_is_wrong_with_a_wish_for_a_hypernetwork_is_told_in_its_info(client: TestClient, paths: Paths, values: dict[str, Any]) -> None:
+    assert create_hypernetwork(client, **values).startswith("create hypernetwork error: ")
+    assert not list(paths.data.rglob("*.pt"))
+
+
+def test_an_infotexts_lora_that_has_another_name_here_is_found_by_its_hash(client: TestClient, app: App, paths: Paths) -> None:
+    def lora(name: str, digits: str) -> None:
+        paths.loras[0].mkdir(parents=True, exist_ok=True)
+        tensors = {"lora_unet_x.lora_up.weight": np.zeros((4, 2), np.float32), "lora_unet_x.lora_down.weight": np.zeros((2, 4), np.float32)}
+        save_file(tensors, paths.loras[0] / f"{name}.safetensors", {"sshs_model_hash": digits * 64})
+
+    def prompt_of(tag: str, hashes: str) -> str:
+        infotext = f'{tag} a cat\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64, Lora hashes: "{hashes}", Version: v1.10.1'
+        answer = client.post("/sdapi/v1/txt2img", json={"infotext": infotext, "steps": 2, "width": 64, "height": 64})
+        return json.loads(answer.json()["info"])["prompt"]
+
+    lora("ink", "a")
+    lora("taken", "b")
+    app.catalog.refresh()
+    assert prompt_of("<lora:tinte:0.5>", "tinte: aaaaaaaaaaaa") == "<lora:ink:0.5> a cat"
+    assert prompt_of("<lora:taken:1>", "taken: aaaaaaaaaaaa") == "<lora:ink:1> a cat"
+    assert prompt_of("<lora:ink:1>", "ink: aaaaaaaaaaaa") == "<lora:ink:1> a cat"
+    assert prompt_of("<lora:tinte:1>", "tinte: cccccccccccc") == "<lora:tinte:1> a cat"

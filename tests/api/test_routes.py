@@ -31,7 +31,7 @@ POST = (
 )  # fmt: skip
 BESIDE = (
     "/internal/ping", "/internal/pending-tasks", "/internal/quicksettings-hint", "/internal/profile-startup", "/internal/sysinfo",
-    "/internal/sysinfo-download", "/app_id", "/login_check", "/user", "/docs", "/openapi.json", "/redoc",
+    "/internal/sysinfo-download", "/app_id", "/login_check", "/user", "/token", "/queue/status", "/docs", "/openapi.json", "/redoc",
     "/sd_extra_networks/metadata", "/sd_extra_networks/get-single-card",
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_the_program_is_ended_only_where_clients_may(serve: Callable[..., TestCl
 
 
 def test_what_cannot_be_trained_is_told_in_a_sentence(client: TestClient) -> None:
-    for path in ("train/embedding", "train/hypernetwork", "create/hypernetwork"):
+    for path in ("train/embedding", "train/hypernetwork"):
         response = client.post(f"/sdapi/v1/{path}", json={"name": "x"})
         assert response.status_code == 501
         assert "trainer" in response.json()["errors"]

@@ -134,3 +134,13 @@ def test_what_a_script_cannot_do_is_refused_before_anything_is_drawn(client: Tes
     assert response.status_code == 400
     assert says in response.json()["detail"]
     assert app.queue.jobs() == ()
+
+
+@pytest.mark.parametrize(("saved", "grids"), [(True, 1), (False, 0)])
+def test_pictures_that_are_kept_come_with_their_grid_as_from_a1111(client: TestClient, saved: bool, grids: int) -> None:
+    answer = draw(client, n_iter=2, save_images=saved, do_not_save_grid=True)
+    assert [size_of(image) for image in answer["images"]] == [(128, 64)] * grids + [(64, 64)] * 2
+    info = json.loads(answer["info"])
+    assert info["index_of_first_image"] == grids
+    assert len(info["infotexts"]) == 2 + grids
+    assert info["all_seeds"] == [7, 8]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.catalog.model_files import EMBEDDING, LORA, SD1, SDXL, VAE, write_mod
 from webui.catalog.cards import ModelCards
 from webui.catalog.catalog import Catalog
 from webui.core.errors import InvalidRequest, NotFound
-from webui.core.model_cards import Query
+from webui.core.model_cards import Card, Query, is_named_in, said_in_infotext
 from webui.core.paths import Paths
 
 
@@ -150,3 +151,33 @@ def test_ten_thousand_files_are_listed_and_searched_soon(paths: Paths) -> None:
     # Measured 0.25 s and 0.01 s on two idle cores; ten times that is still far from a list read file by file.
     assert first < 5
     assert search < 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "prompt", "is_named"),
+    [
+        ("lora", "ink", "a cat <lora:ink:0.8>", True),
+        ("lora", "ink", "a cat <lora:ink>", True),
+        ("lora", "ink", "<lora:inkwell:1> ink <hypernet:ink:1>", False),
+        ("hypernetwork", "ink", "<hypernet:ink:1>", True),
+        ("embedding", "soft", "very (SOFT:1.2), light", True),
+        ("embedding", "soft", "softly", False),
+        ("embedding", "a.c", "abc", False),
+        ("vae", "", "vae", False),
+    ],
+)
+def test_a_prompt_names_a_model_by_its_tag_or_word(kind: str, word: str, prompt: str, is_named: bool) -> None:
+    assert is_named_in(prompt, Card(kind, word, Path(f"{word}.safetensors"), 0, 0, word=word)) is is_named
+
+
+def test_a_vae_belongs_to_the_checkpoints_whose_notes_name_it(cards: ModelCards) -> None:
+    clear = cards.card("vae", "clear.safetensors")
+    assert cards.belongs_to(clear) == ()
+    cards.change_notes(cards.card("checkpoint", "xl/two.safetensors"), {"vae": "clear.safetensors"})
+    assert cards.belongs_to(clear) == ("xl/two.safetensors",)
+
+
+def test_a_picture_is_looked_for_by_what_its_infotext_says_of_a_model(cards: ModelCards) -> None:
+    named = (("checkpoint", "xl/two.safetensors"), ("vae", "clear.safetensors"), ("lora", "styles/oil.safetensors"))
+    said = [said_in_infotext(cards.card(kind, name)) for kind, name in (*named, ("embedding", "word.safetensors"))]
+    assert said == ['"Model: two"', '"VAE: clear.safetensors"', '"<lora:oil paint"', '"word"']

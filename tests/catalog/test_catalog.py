@@ -3,6 +3,7 @@ import json
 import os
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -185,6 +186,14 @@ def test_unchanged_files_are_identified_once(catalog, models, paths, monkeypatch
     assert listed(again) == ["m.safetensors"]
     assert again.checkpoints()[0].identity.metadata == {"a": "b"}
     again.close()
+
+
+def test_who_asks_while_the_program_starts_finds_the_models(paths, models):
+    write_model(models / "early.safetensors", SD1)
+    with closing(Catalog(paths, hashing=False)) as starting:
+        assert starting.find_checkpoint("early").name == "early.safetensors"
+    with closing(Catalog(paths, hashing=False)) as starting:
+        assert "early.safetensors" in [one.name for one in starting.checkpoints()]
 
 
 def test_refreshing_from_many_threads_gives_one_answer(catalog, models):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from webui.core.errors import InvalidRequest, NotFound
-from webui.core.presets import DEFAULTS, MAX_CHARACTERS, PresetStore
+from webui.core.presets import MAX_CHARACTERS, PresetStore
 
 
 @pytest.fixture
@@ -18,13 +18,10 @@ def test_a_preset_is_found_in_its_own_tab_also_after_a_restart(store: PresetStor
     assert again.names("img2img") == ()
 
 
-def test_names_are_listed_in_order_and_the_defaults_are_none_of_them(store: PresetStore) -> None:
-    for name in ("beta", "Alpha", DEFAULTS):
+def test_names_are_listed_in_order(store: PresetStore) -> None:
+    for name in ("beta", "Alpha"):
         store.save("txt2img", name, {"steps": 5})
     assert store.names("txt2img") == ("Alpha", "beta")
-    assert store.defaults("txt2img") == {"steps": 5}
-    store.delete("txt2img", DEFAULTS)
-    assert store.defaults("txt2img") is None
 
 
 def test_a_deleted_preset_is_gone_and_the_others_stay(store: PresetStore) -> None:
@@ -36,7 +33,7 @@ def test_a_deleted_preset_is_gone_and_the_others_stay(store: PresetStore) -> Non
         store.find("txt2img", "a")
 
 
-@pytest.mark.parametrize("name", ["x" * 101, "two\nlines", " edge", "bell\x07"])
+@pytest.mark.parametrize("name", ["x" * 101, "two\nlines", "", " edge", "bell\x07"])
 def test_names_that_cannot_be_shown_are_refused(store: PresetStore, name: str) -> None:
     with pytest.raises(InvalidRequest):
         store.save("txt2img", name, {})
@@ -48,11 +45,10 @@ def test_a_form_beyond_all_measure_is_refused(store: PresetStore) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"txt2img": 5, "img2img": {"a": 3}}'])
-def test_a_damaged_file_gives_no_defaults_and_is_not_written_over_unless_it_can_be_read(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_is_not_written_over_unless_it_can_be_read(tmp_path: Path, content: str) -> None:
     path = tmp_path / "presets.json"
     path.write_text(content)
     store = PresetStore(path)
-    assert store.defaults("txt2img") is None
     if content.startswith('{"'):
         assert store.names("img2img") == ()
         return

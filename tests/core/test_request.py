@@ -1,5 +1,8 @@
+import gc
 import math
 import pickle
+import weakref
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.parameters import parameters_of
 from webui.core.request import SEED_LIMIT, GenerationRequest, read_request
 from webui.core.samplers import SAMPLERS, SCHEDULES
+from webui.core.settings import Settings
 
 requests = st.builds(
     GenerationRequest,
@@ -141,3 +145,19 @@ def test_every_parameter_has_a_title_a_help_and_a_default_that_is_allowed():
 @pytest.mark.parametrize("seed", ["", "  "])
 def test_an_empty_seed_is_a_random_one(seed):
     assert read_request({"seed": seed}).seed == -1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: read_request({"sampler": "no"}), lambda: read_request({"steps": -1}), lambda: read_request({"sampler": "no", "steps": -1}),
+        lambda: GenerationRequest().changed(schedule="no"), lambda: Settings().changed({"img2img_background_color": "no"}),
+    ],
+)  # fmt: skip
+def test_a_refused_request_leaves_nothing_in_memory(ask: Callable[[], object]) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        ask()
+    left = weakref.ref(raised.value)
+    del raised
+    gc.collect()
+    assert left() is None

@@ -123,7 +123,7 @@ def test_no_setting_is_a_folder():
         assert not name.endswith("_dir")
 
 
-@pytest.mark.parametrize("key", ["outdir_samples", "outdir_txt2img_samples", "outdir_save", "grid_save_to_dirs"])
+@pytest.mark.parametrize("key", ["outdir_samples", "outdir_txt2img_samples", "outdir_save", "outdir_grids"])
 def test_a1111s_path_settings_cannot_be_set(file, key):
     with pytest.raises(UnknownName):
         SettingsStore(file).change({key: "/tmp/evil"})

@@ -87,6 +87,29 @@ def test_the_model_inside_a_depth_checkpoint_goes_before_that_of_the_folder(fold
     assert np.array_equal(estimate(None, scene(), checkpoint), estimate(folder, scene(), checkpoint))
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "model.fp16.safetensors", "pytorch_model.bin"])
+def test_the_estimator_in_a_checkpoint_of_diffusers_layout_goes_before_that_of_the_folder(folder: Path, file: str) -> None:
+    checkpoint = folder.parent / "sd2-depth"
+    build(3, **TINY).save_pretrained(checkpoint / "depth_estimator")
+    weights = load_file(checkpoint / "depth_estimator" / "model.safetensors")
+    (checkpoint / "depth_estimator" / "model.safetensors").unlink()
+    assert np.array_equal(estimate(folder, scene(), checkpoint), estimate(folder, scene())), "a folder without an estimator has no say"
+    save = torch.save if file.endswith(".bin") else save_file
+    save(weights, checkpoint / "depth_estimator" / file)
+    pixels = torch.from_numpy(np.asarray(scene(96, 96), dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        theirs = build(3, **TINY)(pixel_values=pixels).predicted_depth[0].numpy()
+    assert np.allclose(estimate(folder, scene(96, 96), checkpoint), theirs, atol=1e-5)
+    assert np.allclose(estimate(None, scene(96, 96), checkpoint), theirs, atol=1e-5)
+
+
+def test_a_folder_of_two_weights_is_refused_in_a_sentence(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model-00002-of-00002.safetensors").write_bytes((folder / "model-00001-of-00002.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="found 2"):
+        estimate(folder, scene())
+
+
 def test_midas_names_are_those_of_its_repository() -> None:
     with torch.device("meta"):
         network = DPTForDepthEstimation(DPTConfig(**listed(MIDAS)))

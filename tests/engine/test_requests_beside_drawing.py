@@ -12,9 +12,14 @@ from safetensors.torch import load_file
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
 from tests.engine.tiny_models import TinyModel
+from tests.engine.tiny_taggers import write_wd_tagger
 from webui.catalog.new_embedding import write_new_embedding
+from webui.catalog.taggers import list_taggers
 from webui.core.errors import InvalidRequest, ModelError
+from webui.core.new_hypernetwork import new_hypernetwork
 from webui.core.paths import Paths
+from webui.core.settings import Settings
+from webui.engine.adapters.hypernetworks import read_hypernetwork
 from webui.engine.captions import caption
 from webui.engine.engine import LocalEngine
 from webui.engine.pipeline_manager import PipelineSpec
@@ -69,9 +74,11 @@ def test_a_new_embedding_has_the_token_tables_own_rows(engine: LocalEngine, tiny
 
 
 def test_a_picture_becomes_words_of_the_captioner(engine: LocalEngine, captioner: Path) -> None:
-    said = engine.caption(Image.new("RGB", (48, 40), "red"), captioner)
+    said = engine.caption(Image.new("RGB", (48, 40), "red"), captioner, Settings())
     assert set(said.split()) <= set(WORDS)
-    assert said == engine.caption(Image.new("RGB", (48, 40), "red"), captioner)
+    short = Settings().changed({"interrogate_clip_min_length": 1, "interrogate_clip_max_length": 2})
+    assert len(engine.caption(Image.new("RGB", (48, 40), "red"), captioner, short).split()) <= 2
+    assert said == engine.caption(Image.new("RGB", (48, 40), "red"), captioner, Settings())
 
 
 def test_a_captioner_that_cannot_be_used_says_so_and_runs_none_of_its_code(captioner: Path) -> None:
@@ -80,8 +87,19 @@ def test_a_captioner_that_cannot_be_used_says_so_and_runs_none_of_its_code(capti
     (captioner / "config.json").write_text(config.replace("{", '{"auto_map": {"AutoTokenizer": ["evil.T", null]},', 1))
     (captioner / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="captioner"):
-        caption(Image.new("RGB", (8, 8)), captioner, torch.device("cpu"))
+        caption(Image.new("RGB", (8, 8)), captioner, torch.device("cpu"), Settings())
     (captioner / "model.safetensors").unlink()
     torch.save({}, captioner / "pytorch_model.bin")
     with pytest.raises(ModelError, match="captioner"):
-        caption(Image.new("RGB", (8, 8)), captioner, torch.device("cpu"))
+        caption(Image.new("RGB", (8, 8)), captioner, torch.device("cpu"), Settings())
+
+
+def test_the_engine_writes_a_hypernetwork_that_it_can_read(engine: LocalEngine, tmp_path: Path) -> None:
+    engine.write_hypernetwork(new_hypernetwork(sizes=(32,)), "new", tmp_path / "new.pt")
+    assert list(read_hypernetwork(tmp_path / "new.pt").networks) == [32]
+
+
+def test_a_picture_becomes_tags_of_the_tagger(engine: LocalEngine, tmp_path: Path) -> None:
+    write_wd_tagger(tmp_path / "Taggers" / "wd-tiny")
+    tags = engine.tags(Image.new("RGB", (48, 48), "lime"), list_taggers(tmp_path)[0])
+    assert [tag.name for tag in tags if tag.share > 0.9] == ["red_hair"]

@@ -16,8 +16,9 @@ from tests.engine.studio import work_for
 from tests.fake_engine import FakeEngine
 from webui.core.errors import StartupError
 from webui.core.events import Cancelled, EngineEvent, Failed, Finished
+from webui.core.hook_ports import EngineHooks
 from webui.core.paths import Paths
-from webui.core.ports import Engine, EngineHooks, Work
+from webui.core.ports import Engine, Work
 from webui.engine.warmup import EngineOptions, WarmingEngine
 
 PATIENCE = 60.0

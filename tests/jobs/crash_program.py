@@ -10,10 +10,8 @@ from pathlib import Path
 from tests.fake_engine import FakeEngine
 from tests.jobs.stand_ins import NotingHooks, OneModelCatalog
 from webui.core.paths import standard_paths
-from webui.core.prompt_preparation import PromptPreparation
 from webui.core.result import GenerationResult, Picture
 from webui.core.styles import StyleStore
-from webui.core.wildcards import Wildcards
 from webui.jobs.outputs import Outputs
 from webui.jobs.queue import JobQueue
 
@@ -37,8 +35,8 @@ def main(data: Path, step_seconds: float, started: Connection) -> None:
     paths = standard_paths(data)
     database = paths.state / "queue.sqlite"
     outputs = Outputs(paths, database)
-    prompts = PromptPreparation(StyleStore((paths.styles,)), Wildcards(paths.wildcards))
-    queue = JobQueue(database, FakeEngine(step_seconds), outputs, OneModelCatalog(), FileHooks(data / "heard.txt"), prompts, workers=3)
+    styles = StyleStore((paths.styles,))
+    queue = JobQueue(database, FakeEngine(step_seconds), outputs, OneModelCatalog(), FileHooks(data / "heard.txt"), styles, workers=3)
     started.send("started")
     queue.start()
     while any(job.state in ("queued", "running") for job in queue.jobs()):

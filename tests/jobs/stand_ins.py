@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL.Image import Image
 
@@ -15,16 +16,15 @@ from webui.catalog.identify import Identity
 from webui.catalog.upscalers import Upscalers
 from webui.core.errors import UnknownName
 from webui.core.events import EngineEvent, Progress
+from webui.core.extension_points import AddedPicture
 from webui.core.paths import Paths, standard_paths
 from webui.core.ports import Work
-from webui.core.prompt_preparation import PromptPreparation
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
 from webui.core.scripts import Script
 from webui.core.settings import Settings
 from webui.core.styles import StyleStore
 from webui.core.upscalers import FaceFiles
-from webui.core.wildcards import Wildcards
 from webui.jobs.job import Job
 from webui.jobs.outputs import Outputs
 from webui.jobs.queue import JobQueue
@@ -66,6 +66,7 @@ class NotingHooks:
         self.saved: list[Picture] = []
         self.finished: list[tuple[str, GenerationResult]] = []
         self.known_scripts: tuple[Script, ...] = ()
+        self.added: tuple[AddedPicture, ...] = ()
 
     def scripts(self) -> tuple[Script, ...]:
         return self.known_scripts
@@ -78,6 +79,9 @@ class NotingHooks:
 
     def begin(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         return request
+
+    def prepare(self, request: GenerationRequest, settings: Settings, styles: Sequence[str]) -> tuple[GenerationRequest, tuple[str, ...]]:
+        return request, ()
 
     def settle(self, request: GenerationRequest, settings: Settings) -> GenerationRequest:
         return request
@@ -97,11 +101,17 @@ class NotingHooks:
     def after_image(self, image: Image, request: GenerationRequest, index: int, settings: Settings) -> tuple[Image, Mapping[str, str]]:
         return image, {}
 
-    def infotext_written(self, pairs: Mapping[str, str], request: GenerationRequest, index: int) -> Mapping[str, str]:
+    def infotext_written(self, pairs: Mapping[str, str], request: GenerationRequest, index: int, settings: Settings) -> Mapping[str, str]:
         return pairs
+
+    def recorded_settings(self, settings: Settings) -> Mapping[str, Any]:
+        return {}
 
     def picture_saved(self, picture: Picture) -> None:
         self.saved.append(picture)
+
+    def postprocess(self, result: GenerationResult, settings: Settings) -> tuple[AddedPicture, ...]:
+        return self.added
 
     def job_finished(self, job_id: str, result: GenerationResult) -> None:
         self.finished.append((job_id, result))
@@ -116,10 +126,8 @@ class House:
         self.engine = engine or FakeEngine()
         self.hooks = NotingHooks()
         self.outputs = Outputs(self.paths, self.database)
-        prompts = PromptPreparation(StyleStore((self.paths.styles,)), Wildcards(self.paths.wildcards))
-        self.queue = JobQueue(
-            self.database, self.engine, self.outputs, OneModelCatalog(), self.hooks, prompts, workers=workers, limit=limit
-        )
+        styles = StyleStore((self.paths.styles,))
+        self.queue = JobQueue(self.database, self.engine, self.outputs, OneModelCatalog(), self.hooks, styles, workers=workers, limit=limit)
         if start:
             self.queue.start()
 

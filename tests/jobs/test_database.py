@@ -62,3 +62,12 @@ def test_a_newer_versions_file_is_refused_and_left_alone(tmp_path: Path) -> None
     connection.close()
     with pytest.raises(StartupError, match="newer version"):
         Database(tmp_path / "queue.sqlite")
+
+
+def test_only_what_must_be_on_the_disk_waits_for_it(tmp_path: Path) -> None:
+    database = Database(tmp_path / "queue.sqlite")
+    waits = []
+    for durable in (True, False, True):
+        with database.transaction(durable=durable) as connection:
+            waits.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+    assert waits == [2, 1, 2]  # FULL, NORMAL, FULL

@@ -13,6 +13,7 @@ from tests.jobs.stand_ins import request, wait_until
 from webui.core.events import Finished, ImageReady
 from webui.core.extras import ExtrasRequest, read_extras
 from webui.core.images import read_png_texts
+from webui.core.metadata import read
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
 from webui.jobs.job import Job
@@ -51,6 +52,18 @@ def test_no_texts_are_written_when_the_settings_forbid_it(tmp_path: Path) -> Non
         job = house.queue.submit(extras(house), Settings().changed({"enable_pnginfo": False}))
         job.wait(20)
         assert read_png_texts(job.pictures[0].path.read_bytes()) == {}
+    finally:
+        house.close()
+
+
+def test_a_format_with_one_place_for_text_says_first_how_it_was_made_then_what_was_done(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    try:
+        job = house.queue.submit(extras(house), Settings().changed({"samples_format": "webp"}))
+        job.wait(20)
+        assert job.pictures[0].path.name == "00000-holiday.webp"
+        told = read(job.pictures[0].path.read_bytes()).infotext
+        assert told == "a cat, Postprocess upscale by: 2.0, Postprocess upscaler: Nearest"
     finally:
         house.close()
 

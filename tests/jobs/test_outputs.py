@@ -7,9 +7,11 @@ import os
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,7 +20,9 @@ from tests.jobs.stand_ins import request, settings
 from webui.core.errors import InvalidRequest, NotFound, WebuiError
 from webui.core.events import Drawn
 from webui.core.images import read_png_texts
+from webui.core.metadata import read
 from webui.core.paths import Paths, standard_paths
+from webui.core.result import NOT_SHOWN
 from webui.jobs import outputs as outputs_module
 from webui.jobs.job import Job
 from webui.jobs.outputs import ModelsUsed, Outputs
@@ -76,6 +80,63 @@ def test_settings_decide_folder_name_and_infotext(paths: Paths) -> None:
     assert read_png_texts(first.path.read_bytes()) == {}
     chosen = a_job("chosen", directories_filename_pattern="[model_name]/[steps]", samples_filename_pattern="[width]x[height]")
     assert outputs.save(chosen, drawn(chosen), MODELS).path == paths.outputs / "txt2img-images" / "tiny" / "2" / "00000-64x64.png"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "lossless"), [("jpg", "JPEG", False), ("jpeg", "JPEG", False), ("webp", "WEBP", True), ("avif", "AVIF", False)]
+)
+def test_a_picture_is_saved_in_the_format_that_is_set_and_says_as_much(paths: Paths, wanted: str, kind: str, lossless: bool) -> None:
+    outputs = open_outputs(paths)
+    job = a_job(samples_format=wanted, webp_lossless=True, jpeg_quality=95)
+    picture = outputs.save(job, drawn(job), MODELS)
+    assert picture.path.name == f"00000-40.{wanted}"
+    assert outputs.picture(picture.id) == picture
+    with Image.open(picture.path) as image:
+        assert image.format == kind
+        far = np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(picture_of(40, 64, 64), int)).max()
+    assert far == 0 if lossless else far < 12
+    told = read(picture.path.read_bytes())
+    assert told.infotext == picture.infotext
+    assert told.record is not None
+    assert told.record.request.seed == 40
+    silent = a_job("silent", samples_format=wanted, enable_pnginfo=False)
+    assert read(outputs.save(silent, drawn(silent), MODELS).path.read_bytes()).infotext == ""
+
+
+def test_pictures_drawn_from_pictures_and_grids_lie_in_a1111s_folders(paths: Paths) -> None:
+    outputs = open_outputs(paths)
+    plain, over = a_job("plain"), a_job("over")
+    over.request = over.request.changed(init_images=("a" * 64,))
+    places = [outputs.save(job, drawn(job), MODELS, place=place).path.parent.parent.name for job in (plain, over) for place in (0, -1)]
+    assert places == ["txt2img-images", "txt2img-grids", "img2img-images", "img2img-grids"]
+
+
+def test_quality_is_heeded(paths: Paths) -> None:
+    outputs = open_outputs(paths)
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    sizes = []
+    for quality in (10, 90):
+        job = a_job(f"q{quality}", samples_format="jpg", jpeg_quality=quality)
+        picture = outputs.save(job, replace(drawn(job), image=noise), MODELS)
+        sizes.append(picture.path.stat().st_size)
+    assert sizes[0] * 1.2 < sizes[1]
+
+
+def test_grids_have_a_format_of_their_own_and_what_is_only_to_go_on_from_loses_nothing(paths: Paths) -> None:
+    outputs = open_outputs(paths)
+    job = a_job(samples_format="jpg", grid_format="webp")
+    suffixes = [outputs.save(job, drawn(job), MODELS, place=place).path.suffix for place in (-1, 0, NOT_SHOWN)]
+    assert suffixes == [".webp", ".jpg", ".png"]
+
+
+def test_what_a_format_cannot_hold_becomes_a_png(paths: Paths) -> None:
+    outputs = open_outputs(paths)
+    wide = a_job("wide", samples_format="webp")
+    assert outputs.save(wide, replace(drawn(wide), image=Image.new("RGB", (16384, 1))), MODELS).path.suffix == ".png"
+    talkative = a_job("talkative", samples_format="jpg", prompt="cat " * 20_000)
+    picture = outputs.save(talkative, drawn(talkative), MODELS)
+    assert picture.path.suffix == ".png"
+    assert read(picture.path.read_bytes()).infotext == picture.infotext
 
 
 @pytest.mark.parametrize("pattern", ["../../../x", "/tmp/x", "..\\..\\x", "[prompt]", "con", "a\x00b", "{0}", "%n%s"])

@@ -8,12 +8,29 @@ import time
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
-from tests.jobs.stand_ins import HeldEngine, House, SlowEngine, ids, is_running, long_request, request, settings, submit, wait_until
+from tests.jobs.stand_ins import (
+    HeldEngine,
+    House,
+    OneModelCatalog,
+    SlowEngine,
+    ids,
+    is_running,
+    long_request,
+    request,
+    settings,
+    submit,
+    wait_until,
+)
 from webui.core.errors import NotFound, WebuiError
 from webui.core.events import Cancelled, Failed, Finished, ImageReady, Queued
+from webui.core.extension_points import AddedPicture
+from webui.core.result import ADDED
 from webui.core.settings import Settings
+from webui.core.styles import StyleStore
 from webui.jobs import queue as queue_module
+from webui.jobs.run import Run, Surroundings
 
 OpenHouse = Callable[..., House]
 
@@ -181,3 +198,78 @@ def test_what_a_closed_program_left_queued_is_run_by_another(open_house: OpenHou
     leaving.close()
     assert isinstance(staying.queue.job("queued").wait(10), Finished)
     assert isinstance(staying.queue.job("running").wait(10), Finished)
+
+
+def surroundings(house: House) -> Surroundings:
+    styles = StyleStore((house.paths.styles,))
+    return Surroundings(house.engine, house.outputs, OneModelCatalog(), house.hooks, house.queue.inputs, styles)
+
+
+def test_a_picture_that_an_extension_added_before_a_crash_is_not_added_again(open_house: OpenHouse) -> None:
+    house = open_house(start=False)
+    job = house.queue.submit(request(batch_count=2), Settings())
+    added = [AddedPicture(Image.new("RGB", (8, 8), colour), "", job.request.of_image(0)) for colour in ("red", "blue")]
+    # As if the process had ended between the two, and the job were taken up again.
+    house.hooks.added = tuple(added[:1])
+    assert isinstance(Run(job, surroundings(house)).execute(), Finished)
+    house.hooks.added = tuple(added)
+    assert isinstance(Run(job, surroundings(house)).execute(), Finished)
+    assert [picture.index for picture in house.outputs.pictures_of(job.id)] == [0, 1, ADDED, ADDED + 1]
+    assert len(house.files()) == 4
+
+
+def test_a_job_that_drew_nothing_gets_no_pictures_from_extensions(open_house: OpenHouse) -> None:
+    house = open_house(start=False)
+    house.hooks.added = (AddedPicture(Image.new("RGB", (8, 8)), "", request()),)
+    job = house.queue.submit(request(), Settings())
+    assert isinstance(Run(job, surroundings(house), wants_cancel=True).execute(), Cancelled)
+    assert house.files() == []
+
+
+def test_after_a_power_cut_that_took_the_end_of_a_job_no_picture_is_drawn_twice(open_house: OpenHouse) -> None:
+    house = open_house()
+    job = house.queue.submit(request(batch_count=3), Settings(), job_id="a")
+    pictures = job.wait(10).result.pictures
+    house.close()
+    # What the disk holds when the commits that do not wait for it are lost: the claim's and end's, and that the pictures are complete.
+    with sqlite3.connect(house.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'queued', owner = NULL, started_at = NULL, ended_at = NULL")
+        connection.execute("UPDATE pictures SET state = 'saving'")
+    connection.close()
+    again = open_house()
+    end = again.queue.job("a").wait(10)
+    assert isinstance(end, Finished)
+    assert [picture.path for picture in end.result.pictures] == [picture.path for picture in pictures]
+    assert again.engine.drawn == []
+    assert len(again.files()) == 3
+
+
+def test_a_worker_without_a_job_keeps_nobody_from_writing_and_waits_for_nobody(open_house: OpenHouse) -> None:
+    house = open_house(start=False)
+    store = house.queue._store
+    other = sqlite3.connect(house.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    assert store.claim() is None
+    assert time.monotonic() - began < 10  # a writer would wait 30 s for the other
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_one_job_wakes_one_worker(open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = open_house(workers=8)
+    woken: list[int | None] = []
+    notify = house.queue._change.notify
+    monkeypatch.setattr(house.queue._change, "notify", lambda count: (woken.append(count), notify(count)))
+    jobs = submit(house, "a", "b", "c")
+    assert all(isinstance(job.wait(10), Finished) for job in jobs)
+    # Beside them, the look around once a second may wake all.
+    assert woken.count(1) == 3
+
+
+def test_every_worker_is_used_when_there_is_work_for_all(open_house: OpenHouse) -> None:
+    house = open_house(engine=HeldEngine(), workers=8)
+    jobs = submit(house, *"abcdefgh")
+    wait_until(lambda: len(house.engine.order) == 8, 30)
+    house.engine.may_run.set()
+    assert all(isinstance(job.wait(10), Finished) for job in jobs)

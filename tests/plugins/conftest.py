@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.extension_sources import GitServer, Repository, extension_files, make_repository, serving_git
+from tests.plugins.extension_sources import GitServer
 from webui.core.settings_store import SettingsStore
 from webui.plugins.install.installer import Installer
 
@@ -35,18 +35,6 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     return folder
-
-
-@pytest.fixture
-def git_server(tmp_path: Path) -> Iterator[GitServer]:
-    with serving_git(tmp_path / "served") as server:
-        yield server
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """An extension, served under /adding."""
-    return make_repository(tmp_path / "served" / "adding", extension_files())
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from tests.listening import listening
 from tests.ui.person import PATIENCE, Site
 from webui.api.server import build_server
 from webui.app import App
+from webui.core.desktop import Desktop
 from webui.core.paths import standard_paths
+from webui.engine.warmup import EngineOptions
 from webui.ui.mount import mount_ui
 
 LOCAL = ("data:", "blob:", "about:")
@@ -40,14 +42,32 @@ def fake_app(tmp_path: Path) -> Iterator[App]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def desktop() -> Desktop:
+    """Where a module's server shows folders: nowhere, unless the module has one of its own."""
+    return Desktop()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, desktop: Desktop) -> Iterator[Site]:
     """One server for a module's tests."""
     engine = FakeEngine(step_seconds=0.01)
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine=engine, hashing=False)
+    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine=engine, hashing=False, desktop=desktop)
     app.start()
     try:
         with served(app) as address:
             yield Site(address, app, engine)
+    finally:
+        app.close()
+
+
+@pytest.fixture(scope="module")
+def real_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server with the real engine and all that ships, for modules that take it as their `site`."""
+    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine_options=EngineOptions(device="cpu"), hashing=False)
+    app.start()
+    try:
+        with served(app) as address:
+            yield Site(address, app, FakeEngine())
     finally:
         app.close()
 

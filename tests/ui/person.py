@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from PIL.Image import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from tests.fake_engine import FakeEngine
 from webui.app import App
@@ -22,6 +24,7 @@ PICTURES = "#txt2img_gallery .thumb[data-id]"
 PROGRESS = "#txt2img_results .progress"
 NOTICE = "#txt2img_results .notice"
 FAST, SLOW = 0.01, 1.0
+FOLLOWED = "(tab) => window.webui.tab(tab).results?.jobs?.[0] ?? null"  # the job that a tab's panel shows
 PATIENCE = 60_000  # milliseconds: other work on the machine must fail no test
 
 
@@ -110,6 +113,16 @@ def choose_picture(page: Page, tab: str, picture: Image, *, element: str = "imag
     expect(page.locator(f"#{tab}_{element} .canvas-facts")).to_have_text(f"{picture.width} × {picture.height}")
 
 
-def result(page: Page, tab: str, says: str = "1 picture ·", *, seconds: float = 60) -> None:
-    """Wait until a tab's panel tells the end of what it follows."""
+@contextmanager
+def result(page: Page, tab: str, says: str = "1 picture ·", *, seconds: float = 60) -> Iterator[None]:
+    """Wait until a tab's panel tells the end of what is asked for inside the block; what it followed before does not count."""
+    before = page.evaluate(FOLLOWED, tab)
+    yield
+    page.wait_for_function(f"([tab, before]) => ({FOLLOWED})(tab) !== before", arg=[tab, before], timeout=seconds * 1000)
     expect(page.locator(f"#html_log_{tab}")).to_contain_text(says, timeout=seconds * 1000)
+
+
+def touch(session: CDPSession, kind: str, *points: tuple[float, float]) -> None:
+    """Fingers at these points of the page.  kind: touchStart, touchMove or touchEnd."""
+    fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})

@@ -82,6 +82,7 @@ def test_axe_finds_nothing_serious_in_a_dialog(page: Page) -> None:
         "dialog.history": "txt2img_prompt_history",
         "dialog.styles": "txt2img_styles_edit_button",
         "dialog.compare": "compare_txt2img",
+        "dialog.lightbox": "txt2img_gallery .stage",
     }
     for dialog, button in buttons.items():
         page.click(f"#{button}")

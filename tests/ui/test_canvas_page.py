@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, CDPSession, expect
+from playwright.sync_api import Browser, expect
 
 from tests.fake_engine import FakeEngine
 from tests.ui.canvas_person import (
@@ -34,7 +34,7 @@ from tests.ui.canvas_person import (
     scratch_page,
 )
 from tests.ui.conftest import served
-from tests.ui.person import Site, drop
+from tests.ui.person import Site, drop, touch
 from webui.app import App
 from webui.core.images import encode_png
 from webui.core.paths import standard_paths
@@ -577,12 +577,6 @@ def test_an_editor_without_tools_only_shows(person: Person) -> None:
     value = plain.ready()
     assert (value["mask"], value["picture"]) == ("", plain.app.queue.inputs.add(photo()))
     assert plain.root.get_by_role("button", name="Brush").count() == 0
-
-
-def touch(session: CDPSession, kind: str, *points: Point) -> None:
-    """Fingers at these points of the page."""
-    fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
-    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
 
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 700}, "has_touch": True, "is_mobile": True, "device_scale_factor": 3}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator
 from io import BytesIO
 from itertools import combinations
 
@@ -12,12 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.fake_engine import FakeEngine
-from tests.ui.conftest import served
 from tests.ui.person import INFOTEXT, PROMPT, STAGE_PICTURE, Site, result, set_number
-from webui.app import App
-from webui.core.paths import standard_paths
-from webui.engine.warmup import EngineOptions
 
 pytestmark = pytest.mark.browser
 
@@ -26,15 +20,9 @@ SAYING = "a red heart on a white background"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server with the real engine and all that ships."""
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine_options=EngineOptions(device="cpu"), hashing=False)
-    app.start()
-    try:
-        with served(app) as address:
-            yield Site(address, app, FakeEngine())
-    finally:
-        app.close()
+def site(real_site: Site) -> Site:
+    """A server with the real engine."""
+    return real_site
 
 
 def choose(page: Page, bar: str, shown: str) -> None:
@@ -55,9 +43,9 @@ def use_card(page: Page, kind: str, title: str) -> None:
 
 def seen(page: Page, says: str) -> np.ndarray:
     """Draw, and what the large picture on the page shows then, (128, 128, 3).  says: what only this picture's infotext has."""
-    page.press(PROMPT, "Control+Enter")
+    with result(page, "txt2img", seconds=240):
+        page.press(PROMPT, "Control+Enter")
     expect(page.locator(INFOTEXT)).to_contain_text(says, timeout=240_000)
-    result(page, "txt2img", seconds=240)
     page.wait_for_function(
         """([picture, infotext]) => {
             const image = document.querySelector(picture);

@@ -39,8 +39,8 @@ def test_a_job_keeps_the_depth_and_the_depth_is_shown_beside_the_picture(depth_c
     page.click("#depth2img_show_depth")
     expect(page.locator("#depth2img_depth_view img")).to_have_count(2)
     page.fill("#depth2img_prompt textarea", "a house")
-    page.click("#depth2img_generate")
-    result(page, "depth2img")
+    with result(page, "depth2img"):
+        page.click("#depth2img_generate")
     request = site.app.queue.jobs()[0].request
     assert len(request.init_images) == 1
     assert request.use_depth

@@ -76,6 +76,7 @@ def test_the_controls_are_those_declared(app: App) -> None:
     assert offer["folders"] == ["outputs/", "inputs/"]
     assert offer["parameters"]["scale"]["id"] == "extras_upscaling_resize"
     assert offer["parameters"]["upscaler_2_visibility"]["id"] == "extras_upscaler_2_visibility"
+    assert [step["name"] for step in offer["steps"]] == ["Auto-sized crop"]
 
 
 def open_tab(page: Page) -> None:
@@ -102,6 +103,19 @@ def test_a_person_makes_a_picture_larger_and_compares_it(page: Page, site: Site,
     data = Path(downloading.value.path()).read_bytes()
     assert Image.open(io.BytesIO(data)).size == (72, 48)
     assert read_png_texts(data)["parameters"] == "a cat"
+
+
+@pytest.mark.browser
+def test_a_step_that_is_ticked_works_with_its_controls_values(page: Page, site: Site) -> None:
+    open_tab(page)
+    page.set_input_files("#extras_image", upload(file_of(), "stepped.png"))
+    expect(page.locator("#extras_auto_sized_crop_mindim")).to_be_hidden()
+    page.check("#extras_auto_sized_crop")
+    page.fill("#extras_auto_sized_crop_mindim input[type=number]", "128")
+    page.select_option("#extras_auto_sized_crop_objective select", "Minimize error")
+    page.click("#extras_generate")
+    expect(page.locator("#html_info_extras")).to_contain_text('Postprocess steps: "Auto-sized crop (mindim: 128, maxdim: 768')
+    expect(page.locator("#html_info_extras")).to_contain_text("objective: Minimize error, threshold: 0.1)")
 
 
 @pytest.mark.browser

@@ -6,10 +6,12 @@ import base64
 import io
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from tests.fake_engine import FakeEngine
 from webui.app import App
+from webui.core.ports import MemoryUse
 from webui.core.request import GenerationRequest
 from webui.core.styles import Style
 from webui.ui.form import Wish, read_form
@@ -34,6 +36,15 @@ def test_a_submitted_job_is_followed_and_comes_from_the_browser(fake_app: App) -
     value = submit(fake_app, wish, None)
     assert fake_app.queue.job(value["job"]).source == "ui"
     assert value["message"] is None
+
+
+def test_a_finished_job_says_what_memory_the_program_and_the_gpu_hold(fake_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = submit(fake_app, wish, None)["job"]
+    fake_app.queue.job(job_id).wait(60)
+    assert see(fake_app, job_id)["memory"] == {"ram": 1, "device": None, "device_total": None}
+    use = MemoryUse(ram_free=5, ram_used=7, ram_total=12, device_free=1, device_used=2, device_total=3)
+    monkeypatch.setattr(fake_app.engine, "memory", lambda: use)
+    assert see(fake_app, job_id)["memory"] == {"ram": 7, "device": 2, "device_total": 3}
 
 
 def test_overrides_and_styles_go_with_the_job(fake_app: App) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.catalog.model_files import SD1, write_model
 from tests.ui.person import PROMPT, Site, draw, number, set_number
 
 pytestmark = pytest.mark.browser
@@ -39,6 +42,17 @@ def test_its_title_says_how_large_the_picture_becomes_and_its_wishes_go_with_gen
     request = site.app.queue.jobs()[0].request
     assert (request.enable_hr, request.hr_scale, request.hr_resize_x, request.hr_second_pass_steps) == (True, 1.5, 320, 3)
     assert (request.hr_prompt, request.hr_sampler, request.hr_upscaler) == ("a larger one", "", "Latent")
+
+
+def test_a_checkpoint_that_came_after_the_page_was_built_can_draw_the_second_pass(page: Page, site: Site) -> None:
+    write_model(site.app.paths.checkpoints[0] / "latecomer.safetensors", SD1)
+    site.app.catalog.refresh()
+    unfold(page)
+    page.check("#txt2img_enable_hr input")
+    page.click("#txt2img_hr_checkpoint input")
+    page.get_by_role("option", name=re.compile("latecomer")).click()
+    draw(page, "a persimmon drawn by two")
+    assert site.app.queue.jobs()[0].request.hr_checkpoint == "latecomer.safetensors"
 
 
 def test_a_pasted_second_pass_is_taken_over(page: Page) -> None:

@@ -32,8 +32,8 @@ def test_a_chosen_picture_is_drawn_from_and_everything_is_there_after_a_reload(p
     page.fill(PROMPT, "a teal sea")
     page.fill("#img2img_denoising_strength input[type=number]", "0.4")
     page.fill("#img2img_extra_noise :is(input, textarea)", "0.05")
-    page.press(PROMPT, "Control+Enter")
-    result(page, "img2img")
+    with result(page, "img2img"):
+        page.press(PROMPT, "Control+Enter")
     job = site.app.queue.jobs()[0]
     assert (job.request.prompt, job.request.denoising_strength, job.request.width, job.request.height) == ("a teal sea", 0.4, 200, 136)
     assert (job.request.noise_multiplier, job.settings.img2img_extra_noise) == (None, 0.05)
@@ -44,9 +44,8 @@ def test_a_chosen_picture_is_drawn_from_and_everything_is_there_after_a_reload(p
     expect(page.locator(PROMPT)).to_have_value("a teal sea")
     expect(page.locator("#html_info_img2img")).to_contain_text("a teal sea")
     expect(page.locator("#img2img_image .canvas-facts")).to_have_text("200 × 136")
-    page.click(GENERATE)
-    page.wait_for_function("(old) => window.webui.tab('img2img').results.jobs[0] !== old", arg=job.id)
-    result(page, "img2img")
+    with result(page, "img2img"):
+        page.click(GENERATE)
     assert site.app.queue.jobs()[0].request.init_images == job.request.init_images
 
 
@@ -58,8 +57,8 @@ def test_the_size_follows_from_the_pictures_by_a_factor(page: Page, site: Site) 
     page.fill("#img2img_scale input[type=number]", "1.5")
     page.press("#img2img_scale input[type=number]", "Enter")
     expect(page.locator("#img2img_scale")).to_contain_text("from 200x136 to 296x200")
-    page.click(GENERATE)
-    result(page, "img2img")
+    with result(page, "img2img"):
+        page.click(GENERATE)
     request = site.app.queue.jobs()[0].request
     assert (request.width, request.height) == (296, 200)
 
@@ -93,8 +92,8 @@ def test_every_uploaded_picture_of_a_batch_becomes_a_job_and_all_are_shown_toget
     page.locator("#img2img_batch_files input[type=file]").set_input_files(files)
     expect(page.locator("#img2img_batch_files li")).to_have_count(2)
     page.fill(PROMPT, "each of them")
-    page.click(GENERATE)
-    result(page, "img2img", "2 pictures ·")
+    with result(page, "img2img", "2 pictures ·"):
+        page.click(GENERATE)
     expect(page.locator("#img2img_gallery .thumb[data-id]")).to_have_count(2)
     jobs = [job for job in site.app.queue.jobs() if job.request.prompt == "each of them"]
     stored = [decode_image(site.app.queue.inputs.read(job.request.init_images[0])).getpixel((0, 0)) for job in jobs]
@@ -111,14 +110,13 @@ def test_a_result_is_sent_with_its_parameters_and_drawn_again_with_hires(page: P
     expect(page.locator("#img2img_image .canvas-facts")).to_have_text("128 × 128")
     expect(page.locator("#img2img_steps input[type=number]")).to_have_value("7")
     expect(page.locator("#img2img_seed :is(input, textarea)")).to_have_value(str(picture.request.seed))
-    page.click(GENERATE)
-    result(page, "img2img")
+    with result(page, "img2img"):
+        page.click(GENERATE)
     sent = decode_image(site.app.queue.inputs.read(site.app.queue.jobs()[0].request.init_images[0]))
     assert sent.tobytes() == Image.open(picture.path).convert("RGB").tobytes()
     page.get_by_role("tab", name="txt2img", exact=True).click()
-    page.click("#txt2img_upscale")
-    page.wait_for_function("(old) => window.webui.tab('txt2img').results.jobs[0] !== old", arg=picture.job_id)
-    result(page, "txt2img")
+    with result(page, "txt2img"):
+        page.click("#txt2img_upscale")
     again = site.app.queue.jobs()[0].request
     assert (again.enable_hr, again.seed, again.prompt, again.hr_scale) == (True, picture.request.seed, "sent on", 2.0)
     expect(page.locator(STAGE_PICTURE)).to_be_visible()

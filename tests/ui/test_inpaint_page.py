@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.fake_engine import FakeEngine
-from tests.ui.conftest import served
 from tests.ui.person import Site, choose_picture, open_tab, result
-from webui.app import App
 from webui.core.images import decode_image
-from webui.core.paths import standard_paths
-from webui.engine.warmup import EngineOptions
 
 pytestmark = pytest.mark.browser
 
@@ -24,15 +17,9 @@ NOTICE = "#inpaint_results .notice"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(real_site: Site) -> Site:
     """A server with the real engine."""
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine_options=EngineOptions(device="cpu"), hashing=False)
-    app.start()
-    try:
-        with served(app) as address:
-            yield Site(address, app, FakeEngine())
-    finally:
-        app.close()
+    return real_site
 
 
 def photo() -> Image.Image:
@@ -72,8 +59,8 @@ def test_outside_the_drawn_mask_the_result_is_the_input_bit_for_bit_and_goes_on_
     page.fill("#inpaint_denoising_strength input[type=number]", "1")
     for name in ("mask_blur", "mask_blur_y"):
         page.fill(f"#inpaint_{name} input[type=number]", "0")
-    page.press("#inpaint_mask_blur_y input[type=number]", "Control+Enter")
-    result(page, "inpaint", seconds=240)
+    with result(page, "inpaint", seconds=240):
+        page.press("#inpaint_mask_blur_y input[type=number]", "Control+Enter")
     job = site.app.queue.jobs()[0]
     mask = np.asarray(decode_image(site.app.queue.inputs.read(job.request.mask)).convert("L")) > 0
     assert mask[int(0.3 * SIDE), int(0.45 * SIDE)]

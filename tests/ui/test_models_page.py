@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,25 @@ from safetensors.torch import save_file
 
 from tests.catalog.model_files import LORA, SD1, SDXL, write_model
 from tests.ui.person import PROMPT, Site, draw
+from webui.core.desktop import Desktop
+from webui.core.styles import Style
 
 pytestmark = pytest.mark.browser
 
 PANEL = "#models_panel"
 SAID = f"{PANEL} .models-said"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder is noted that is opened last."""
+    return tmp_path_factory.mktemp("desktop") / "opened.txt"
+
+
+@pytest.fixture(scope="module")
+def desktop(opened: Path) -> Desktop:
+    """A file manager that only notes what it is to show."""
+    return Desktop((sys.executable, "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])", str(opened)))
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +147,76 @@ def test_notes_and_a_preview_stay_and_a_deleted_model_lies_in_the_trash(page: Pa
     expect(page.locator(f"{PANEL} .card")).to_have_count(0)
     trash = site.app.paths.loras[0] / ".trash"
     assert {path.name for path in trash.iterdir()} >= {"ink.safetensors", "ink.json", "ink.preview.png"}
+
+
+def test_a_sheet_says_where_a_model_is_used_and_shows_its_pictures_in_the_gallery(page: Page, site: Site) -> None:
+    site.app.styles.save(Style("inked", "{prompt} <lora:ink:0.5>"))
+    site.app.styles.save(Style("other", "{prompt} <lora:inkwell:1>"))
+    draw(page, "a quince without it")
+    draw(page, "a medlar <lora:ink:0.8>")
+    open_models(page, "lora")
+    page.fill(f"{PANEL} input[type=search]", "lora 12")
+    expect(page.locator(f"{PANEL} .models-count")).to_have_text("12 models")
+    about(page, "lora 12")
+    used = page.locator(".model-sheet .model-used")
+    expect(used).to_have_text("Not used in any picture or style yet.")
+    page.locator(".model-sheet").get_by_role("button", name="Close").click()
+    page.fill(f"{PANEL} input[type=search]", "ink")
+    expect(page.locator(f"{PANEL} .card")).to_have_count(1)
+    about(page, "ink")
+    expect(used).to_contain_text("Styles: inked.")
+    used.get_by_role("button", name="1 picture", exact=True).click()
+    expect(page.locator("#gallery_search")).to_have_value('"<lora:ink"')
+    expect(page.locator("#gallery_panel .gallery-tile")).to_have_count(1)
+    expect(page.locator("#gallery_panel .gallery-tile img")).to_have_attribute("alt", "a medlar <lora:ink:0.8>")
+
+
+def test_the_folder_of_a_model_and_of_a_picture_opens_on_the_machine_itself(page: Page, site: Site, opened: Path) -> None:
+    draw(page, "a picture in its folder")
+    page.click("#open_folder_txt2img")
+    place = site.app.queue.jobs()[0].result.pictures[0].path.parent
+    wait_for_text(opened, str(place.resolve()))
+    open_models(page, "lora")
+    page.fill(f"{PANEL} input[type=search]", "lora 77")
+    expect(page.locator(f"{PANEL} .card")).to_have_count(1)
+    about(page, "lora 77")
+    page.locator(".model-sheet").get_by_role("button", name="Open folder").click()
+    wait_for_text(opened, str((site.app.paths.loras[0] / "many").resolve()))
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    for _ in range(600):
+        if file.exists() and file.read_text() == text:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{file.read_text() if file.exists() else 'nothing'} was opened, not {text}")
+
+
+def test_the_tree_of_folders_shows_what_is_in_one_and_below_it(page: Page, site: Site) -> None:
+    root = site.app.paths.loras[0]
+    for name in ("deep/er/still.safetensors", "deep/one.safetensors", "deeper/other.safetensors"):
+        write_model(root / name, LORA)
+    site.app.catalog.refresh()
+    open_models(page, "lora")
+    tree, titles = page.locator(f"{PANEL} .folder-tree"), page.locator(f"{PANEL} .card-title")
+    expect(tree.get_by_role("button")).to_have_text(["All folders", "deep", "deeper", "many"])
+    tree.get_by_role("button", name="deep", exact=True).click()
+    expect(titles).to_have_text(["still", "one"])
+    expect(tree.get_by_role("button", name="deep", exact=True)).to_have_attribute("aria-expanded", "true")
+    tree.get_by_role("button", name="er", exact=True).press("Enter")
+    expect(titles).to_have_text(["still"])
+    expect(tree.get_by_role("button", name="er", exact=True)).to_be_focused()
+    tree.get_by_role("button", name="deep", exact=True).click()
+    expect(titles).to_have_text(["still", "one"])
+    tree.get_by_role("button", name="deep", exact=True).click()
+    expect(tree.get_by_role("button")).to_have_text(["All folders", "deep", "deeper", "many"])
+    tree.get_by_role("button", name="All folders").click()
+    expect(page.locator(f"{PANEL} .models-count")).to_have_text(f"{len(site.app.catalog.loras())} models")
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(tree).to_be_hidden()
+    page.select_option(f"{PANEL} .models-folder", "deep/er")
+    expect(titles).to_have_text(["still"])
+    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def test_only_what_is_near_the_view_is_asked_for(page: Page) -> None:

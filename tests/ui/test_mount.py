@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
+import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -73,3 +75,22 @@ def test_a_file_beyond_what_is_read_is_refused_before_it_is_whole(fake_app: App,
         for size in (1001, 5_000_000)
     ]
     assert [answer.status_code for answer in answers] == [413, 413]
+
+
+def test_gradios_scripts_and_styles_come_packed_once_and_are_kept_by_the_browser(fake_app: App) -> None:
+    served = client(fake_app)
+    folder = Path(gr.routes.BUILD_PATH_LIB)
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".js", ".css", ".woff2", ".svg"))
+    for path in (files[0], *(next(file for file in files if file.suffix == kind) for kind in (".css", ".svg", ".woff2"))):
+        for encoding in ("gzip, br", "identity"):
+            answer = served.get(f"/assets/{path.name}", headers={"Accept-Encoding": encoding})
+            assert answer.content == path.read_bytes(), path.name
+            assert answer.headers.get("content-encoding") == ("gzip" if "gzip" in encoding else None)
+            assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("name", ["no-such-file-abcdefgh.js", "..%2Findex.html", "theme.css"])
+def test_nothing_but_the_frontends_own_files_is_among_its_assets(fake_app: App, name: str) -> None:
+    answer = client(fake_app).get(f"/assets/{name}")
+    assert answer.status_code in (403, 404)
+    assert "<html" not in answer.text

@@ -15,9 +15,12 @@ DIALOG = "dialog.presets"
 @pytest.fixture(autouse=True)
 def no_presets(site: Site) -> Iterator[None]:
     """Nothing is stored before a test, and nothing after it."""
-    site.app.paths.presets.unlink(missing_ok=True)
+    files = (site.app.paths.presets, site.app.paths.ui_config)
+    for file in files:
+        file.unlink(missing_ok=True)
     yield
-    site.app.paths.presets.unlink(missing_ok=True)
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def save(page: Page, name: str) -> None:

@@ -100,6 +100,17 @@ def type_until_offered(page: Page, text: str, offer: str) -> None:
     expect(page.locator(OFFERS)).to_contain_text(offer)
 
 
+@pytest.mark.parametrize(("whitespace", "seen"), [("Line Feed", "red\n([car]:1.1)"), ("Tab", "([red\ncar]:1.1)"), ("", "([red\ncar]:1.1)")])
+def test_only_the_whitespace_of_the_settings_ends_a_word(page: Page, site: Site, whitespace: str, seen: str) -> None:
+    try:
+        site.app.change_settings({"keyedit_delimiters_whitespace": whitespace})
+        page.evaluate("window.webui.refreshPromptKeys()")
+        assert press(page, "red\ncar", 5, 5, "Control+ArrowUp") == [seen]
+    finally:
+        site.app.change_settings({"keyedit_delimiters_whitespace": "Tab, Carriage Return, Line Feed"})
+        page.evaluate("window.webui.refreshPromptKeys()")
+
+
 def test_tags_are_offered_the_most_used_first_and_taken_with_tab(page: Page) -> None:
     type_until_offered(page, "a cat, lon", "long hair")
     assert page.locator(f"{OFFERS} li > span").all_inner_texts() == ["long hair", "long coat"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.person import PROMPT, Site
+from tests.ui.person import PROMPT, Site, touch
 from webui.app import App
 from webui.core.request import GenerationRequest
 from webui.ui.queue_tab import change, queue_as_shown, take_back
@@ -171,6 +171,59 @@ def test_jobs_are_reordered_by_dragging(page: Page, site: Site) -> None:
     page.wait_for_function("!document.querySelector('#queue_list .dragged')")
     expect(row.nth(0).get_by_role("button", name="Move up")).to_be_hidden()
     assert prompts(site.app) == ["three", "one", "two"]
+
+
+@pytest.mark.browser
+def test_jobs_are_reordered_by_the_arrow_keys_on_a_handle(page: Page, site: Site) -> None:
+    site.app.queue.pause()
+    for prompt in ("key one", "key two", "key three"):
+        site.app.submit(request(prompt), source="api")
+    page.get_by_role("tab", name="Queue").click()
+    row = page.locator("#queue_list .job[data-state=queued]")
+    expect(row.locator(".job-prompt")).to_have_text(["key one", "key two", "key three"])
+    row.nth(0).locator(".grip").press("ArrowDown")
+    expect(row.locator(".job-prompt")).to_have_text(["key two", "key one", "key three"])
+    expect(row.nth(1).locator(".grip")).to_be_focused()
+    row.nth(1).locator(".grip").press("ArrowUp")
+    expect(row.locator(".job-prompt")).to_have_text(["key one", "key two", "key three"])
+    assert prompts(site.app) == ["key one", "key two", "key three"]
+
+
+@pytest.mark.browser
+def test_a_finger_on_the_handle_moves_a_job_and_beside_it_scrolls(browser: Browser, site: Site) -> None:
+    site.settle()
+    site.app.queue.pause()
+    for prompt in ("touched one", "touched two", "touched three"):
+        site.app.submit(request(prompt), source="api")
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    try:
+        page = context.new_page()
+        site.open(page)
+        page.evaluate("window.webui.showTab('queue')")
+        row = page.locator("#queue_list .job[data-state=queued]")
+        expect(row.locator(".job-prompt")).to_have_text(["touched one", "touched two", "touched three"])
+        fingers = context.new_cdp_session(page)
+        start, end = row.nth(0).locator(".grip").bounding_box(), row.nth(2).bounding_box()
+        assert start
+        assert end
+        x, y, last = start["x"] + 10, start["y"] + 10, end["y"] + end["height"] - 5
+        touch(fingers, "touchStart", (x, y))
+        for step in range(1, 11):
+            touch(fingers, "touchMove", (x, y + (last - y) * step / 10))
+        touch(fingers, "touchEnd")
+        page.wait_for_function("!document.querySelector('#queue_list .dragged')")
+        expect(row.locator(".job-prompt")).to_have_text(["touched two", "touched three", "touched one"])
+        assert prompts(site.app) == ["touched two", "touched three", "touched one"]
+        text = row.nth(0).locator(".job-prompt").bounding_box()
+        assert text
+        touch(fingers, "touchStart", (text["x"] + 20, text["y"] + 5))
+        for step in range(1, 8):
+            touch(fingers, "touchMove", (text["x"] + 20, text["y"] + 5 + 20 * step))
+        touch(fingers, "touchEnd")
+        assert prompts(site.app) == ["touched two", "touched three", "touched one"]
+    finally:
+        context.close()
+        site.settle()
 
 
 @pytest.mark.browser

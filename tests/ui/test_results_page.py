@@ -6,9 +6,9 @@ import re
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.person import INFOTEXT, LOG, NOTICE, PROMPT, STAGE_PICTURE, Site, choose_picture, draw, open_tab, result
+from tests.ui.person import INFOTEXT, LOG, NOTICE, PROMPT, STAGE_PICTURE, Site, choose_picture, draw, open_tab, result, touch
 
 SEED = re.compile(r"Seed: (\d+)")
 
@@ -57,11 +57,32 @@ def test_a_result_is_compared_with_the_one_before(page: Page) -> None:
     expect(dialog).to_have_count(0)
 
 
+def test_the_slider_between_two_pictures_follows_a_finger(browser: Browser, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    try:
+        page = context.new_page()
+        site.open(page)
+        for prompt in ("compared by touch, before", "compared by touch, after"):
+            draw(page, prompt)
+        page.tap("#compare_txt2img")
+        over = page.locator("dialog.compare .compare-stage").bounding_box()
+        assert over
+        fingers, y = context.new_cdp_session(page), over["y"] + over["height"] / 2
+        touch(fingers, "touchStart", (over["x"] + over["width"] / 2, y))
+        for step in range(1, 6):
+            touch(fingers, "touchMove", (over["x"] + over["width"] * (0.5 - 0.06 * step), y + 3 * step))
+        touch(fingers, "touchEnd")
+        page.wait_for_function("Math.abs(document.querySelector('.compare-slider').value - 20) <= 1")
+    finally:
+        context.close()
+        site.settle()
+
+
 def test_a_result_of_img2img_is_compared_with_the_picture_it_began_with(page: Page) -> None:
     open_tab(page, "img2img")
     choose_picture(page, "img2img", Image.new("RGB", (64, 64), "red"))
-    page.click("#img2img_generate")
-    result(page, "img2img")
+    with result(page, "img2img"):
+        page.click("#img2img_generate")
     page.click("#compare_img2img")
     expect(page.locator("dialog.compare option").first).to_have_text("Compare with the picture it began with")
     expect(page.locator("dialog.compare img").first).to_have_attribute("src", re.compile("/inputs/"))
@@ -76,7 +97,7 @@ def test_a_picture_is_deleted_into_the_trash_by_a_second_click(page: Page, site:
     assert all(file.exists() for file in files)
     page.click("#delete_txt2img")
     expect(page.locator(LOG)).to_contain_text("outputs/.trash")
-    assert sum(file.exists() for file in files) == 1
+    assert sum(file.exists() for file in files) == 2  # of two pictures and their grid
     assert len(list((site.app.paths.outputs / ".trash").rglob("*.png"))) == 1
     expect(page.locator(STAGE_PICTURE)).to_be_visible()
 

@@ -32,8 +32,8 @@ def test_a_plot_is_announced_drawn_with_its_grid_first_and_kept_over_a_reload(pa
     plot_steps(page, "2,3")
     expect(page.locator(PLAN)).to_contain_text("Will draw 2 pictures and make 1 grid")
     page.fill("#txt2img_prompt textarea", "plotted")
-    page.click("#txt2img_generate")
-    result(page, "txt2img", "1 picture ·")
+    with result(page, "txt2img", "1 picture ·"):
+        page.click("#txt2img_generate")
     job = site.app.queue.jobs()[0]
     assert job.request.script == "X/Y/Z plot"
     assert job.pictures[0].is_grid

@@ -10,10 +10,9 @@ from playwright.sync_api import Page, expect
 
 from tests.ui.person import Site
 from webui.app import App
-from webui.core.errors import InvalidRequest
 from webui.core.parameters import parameters_of
 from webui.core.settings import Settings
-from webui.ui.settings_tab import read_a1111, shown
+from webui.ui.settings_tab import shown
 
 SAID = "#settings_panel [role=status]"
 
@@ -39,26 +38,6 @@ def test_a_setting_of_the_command_line_is_marked(tmp_path: Path) -> None:
     locked = [one["name"] for section in shown(app)["sections"] for one in section["settings"] if one["locked"]]
     assert locked == ["eta_noise_seed_delta"]
     app.close()
-
-
-def test_of_an_a1111_config_what_is_known_is_taken_and_the_rest_is_told() -> None:
-    config = {
-        "CLIP_stop_at_last_layers": 2,
-        "samples_save": False,
-        "live_previews_enable": "perhaps",
-        "quicksettings_list": ["x"],
-        "theme": 1,
-    }
-    read = read_a1111(json.dumps(config))
-    assert read["changes"] == {"CLIP_stop_at_last_layers": 2, "samples_save": False}
-    assert list(read["refused"]) == ["live_previews_enable"]
-    assert read["unknown"] == 2
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 10_000, "x" * 1_000_001])
-def test_what_is_no_config_is_told(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="The file"):
-        read_a1111(text)
 
 
 @pytest.mark.browser
@@ -106,3 +85,38 @@ def test_an_a1111_config_fills_the_form_and_waits_for_apply(page: Page, site: Si
     expect(page.locator("#setting_eta_noise_seed_delta_input")).to_have_value("31337")
     assert site.app.settings.snapshot().eta_noise_seed_delta == 0
     page.click("#settings_discard")
+
+
+@pytest.mark.browser
+def test_what_is_not_taken_of_a_ui_config_is_listed_and_the_rest_is_what_a_new_browser_begins_with(page: Page, site: Site) -> None:
+    open_settings(page)
+    entries = {"txt2img/Sampling steps/value": 37, "txt2img/CFG Scale/value": 7.0, "txt2img/Nowhere/value": 1}
+    file = {"name": "ui-config.json", "mimeType": "application/json", "buffer": json.dumps(entries).encode()}
+    try:
+        page.locator("#settings_import_file").set_input_files(file)  # type: ignore[arg-type]
+        expect(page.locator(SAID)).to_contain_text("1 default is stored in ui-config.json")
+        expect(page.locator(SAID)).to_contain_text("1 is as here anyway.")
+        page.get_by_text("1 not taken").click()
+        expect(page.locator(".settings-refused")).to_contain_text("txt2img/Nowhere/value")
+        expect(page.locator(".settings-refused")).to_contain_text("This program has no such control.")
+        page.goto(site.address + "robots.txt")
+        page.evaluate("localStorage.clear()")
+        site.open(page)
+        expect(page.locator("#txt2img_steps input[type=number]")).to_have_value("37")
+    finally:
+        site.app.paths.ui_config.unlink(missing_ok=True)
+
+
+@pytest.mark.browser
+def test_styles_of_a_file_are_there_when_the_page_is_opened_again(page: Page, site: Site) -> None:
+    open_settings(page)
+    file = {"name": "styles.csv", "mimeType": "text/csv", "buffer": b"name,prompt,negative_prompt\nwoodcut of A1111,as a woodcut,\n"}
+    try:
+        page.locator("#settings_import_file").set_input_files(file)  # type: ignore[arg-type]
+        expect(page.locator(SAID)).to_have_text("1 style is stored; reload the page to choose them.")
+        expect(page.locator(".settings-refused")).to_be_hidden()
+        site.open(page)
+        page.click("#txt2img_styles input")
+        expect(page.get_by_role("option", name="woodcut of A1111")).to_be_visible()
+    finally:
+        site.app.paths.styles.unlink(missing_ok=True)

@@ -19,10 +19,11 @@ from webui.api.schemas import (
     ExtrasSingleResponse,
     FaceRestorerItem,
     NamedItem,
+    PostprocessorInfo,
     RealesrganItem,
     UpscalerItem,
 )
-from webui.api.translate_extras import read_extras_options, write_html_info, write_upscaler
+from webui.api.translate_extras import read_extras_options, write_html_info, write_postprocessor, write_upscaler
 from webui.app import App, Job
 from webui.core.errors import InvalidRequest
 from webui.core.events import Failed
@@ -49,6 +50,7 @@ class Extras:
         server.add_api_route("/sdapi/v1/upscalers", self.upscalers, methods=["GET"], tags=["models"])
         server.add_api_route("/sdapi/v1/latent-upscale-modes", self.latent_modes, methods=["GET"], tags=["models"])
         server.add_api_route("/sdapi/v1/face-restorers", self.face_restorers, methods=["GET"], tags=["models"])
+        server.add_api_route("/api/v1/postprocessors", self.postprocessors, methods=["GET"], tags=["extras"])
         server.add_api_route("/sdapi/v1/realesrgan-models", self.realesrgan_models, methods=["GET"], tags=["models"])
 
     async def single(self, wire: ExtrasSingleRequest, request: Request) -> JSONResponse:
@@ -72,6 +74,10 @@ class Extras:
     def upscalers(self) -> list[UpscalerItem]:
         """Every upscaler of pictures."""
         return [write_upscaler(one) for one in self._app.catalog.upscalers.all]
+
+    def postprocessors(self) -> list[PostprocessorInfo]:
+        """The steps that may be asked for in `postprocessors`, in the order in which they work."""
+        return [write_postprocessor(one) for one in self._app.host.postprocessors()]
 
     def latent_modes(self) -> list[NamedItem]:
         """Every way to make latents larger; only a hires fix can use them."""

@@ -80,8 +80,8 @@ def area_of(path: str) -> Area:
     if first in ("sdapi", "controlnet", "api", "v1", "docs", "redoc", "openapi.json"):
         return Area.API
     shared = first in (
-        "pictures", "inputs", "gallery", "model-preview", "internal", "sd_extra_networks", "app_id", "login_check", "user",
-        "extension-files", "extension-api",
+        "pictures", "inputs", "gallery", "model-preview", "internal", "sd_extra_networks", "app_id", "login_check", "user", "token",
+        "queue", "extension-files", "extension-api",
     )  # fmt: skip
     return Area.SHARED if shared or first == "file" or first.startswith("file=") else Area.PAGES
 

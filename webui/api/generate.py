@@ -117,6 +117,8 @@ class Generation:
             request = request.changed(control_units=units)
         if wire.infotext:
             request, overrides = fill_from_infotext(wire, request, overrides, self._app.read_paste(wire.infotext))
+        # As in A1111: a grid comes with pictures that are kept, whatever do_not_save_grid says.
+        request = request.changed(make_grid=wire.save_images)
         request = add_script(self._app, wire, add_always_on(self._app, wire.alwayson_scripts, request))
         submit = partial(
             self._app.submit,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import platform
 from typing import Any
@@ -18,6 +16,7 @@ from webui import __version__
 from webui.app import App, Job
 from webui.core.errors import NotFound
 from webui.core.events import Preview, Progress
+from webui.core.images import encode_png, image_to_base64
 from webui.core.parameters import parameters_of
 from webui.core.settings import Settings
 
@@ -146,6 +145,4 @@ def profile() -> dict[str, Any]:
 
 
 def _data_url(image: Image) -> str:
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return f"data:image/png;base64,{image_to_base64(encode_png(image.convert('RGB'), {}))}"

@@ -9,11 +9,9 @@ from webui.api.picture_urls import fetch_picture
 from webui.app import App
 from webui.core.images import decode_base64_image
 
-NO_TAGGER = "Model not found: there is no tagger in this version (deepdanbooru and WD taggers need onnxruntime). Use the model clip."
-
 
 class InterrogateRequest(BaseModel):
-    """image: base64 of a picture file.   model: "clip" for a sentence."""
+    """image: base64 of a picture file.   model: "clip" for a sentence; "deepdanbooru", or a tagger's name, for tags."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -41,9 +39,5 @@ class Interrogation:
         """What is on a picture."""
         if not wire.image or len(wire.image) < 64:
             raise HTTPException(404, "Image not found")
-        if wire.model in ("deepdanbooru", "deepbooru"):
-            raise HTTPException(404, NO_TAGGER)
-        if wire.model != "clip":
-            raise HTTPException(404, "Model not found")
         image = decode_base64_image(fetch_picture(wire.image, self._app.settings.snapshot()))
-        return InterrogateResponse(caption=self._app.caption(image))
+        return InterrogateResponse(caption=self._app.interrogate(image, wire.model))

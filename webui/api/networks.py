@@ -1,4 +1,4 @@
-"""LoRAs, hypernetworks, textual inversions and styles over HTTP; new textual inversions, and what is said of training."""
+"""LoRAs, hypernetworks, textual inversions and styles over HTTP; new ones to train elsewhere, and what is said of training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from webui.api.errors import ErrorBody, error_response
 from webui.app import App
 from webui.core.errors import InvalidRequest, ModelError
+from webui.core.new_hypernetwork import USUAL_SIZES, new_hypernetwork
 
 NO_TRAINER = "This version has no trainer. Train with another program, and put the file into the folder of its kind."
 # How wide the vectors for a checkpoint of these families are; A1111 lists those of another width as skipped.
@@ -69,6 +70,22 @@ class CreateEmbedding(BaseModel):
     init_text: str = "*"
 
 
+class CreateHypernetwork(BaseModel):
+    """A hypernetwork to begin with. Of the lists, A1111's page sends texts, such as "1, 2, 1"."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    enable_sizes: tuple[int, ...] = USUAL_SIZES
+    overwrite_old: bool = False
+    layer_structure: list[float] | str | None = None
+    activation_func: str | None = None
+    weight_init: str | None = None
+    add_layer_norm: bool = False
+    use_dropout: bool = False
+    dropout_structure: list[float] | str | None = None
+
+
 class CreateResponse(BaseModel):
     """info: what was done, or why not."""
 
@@ -93,8 +110,9 @@ class Networks:
         for kind in ("loras", "embeddings"):
             server.add_api_route(f"/sdapi/v1/refresh-{kind}", self.refresh, methods=["POST"], tags=["models"], name=f"refresh_{kind}")
         server.add_api_route("/sdapi/v1/create/embedding", self.create_embedding, methods=["POST"], tags=["training"])
+        server.add_api_route("/sdapi/v1/create/hypernetwork", self.create_hypernetwork, methods=["POST"], tags=["training"])
         answer: dict[int | str, Any] = {501: {"model": ErrorBody, "description": "There is no trainer."}}
-        for path in ("create/hypernetwork", "train/embedding", "train/hypernetwork"):
+        for path in ("train/embedding", "train/hypernetwork"):
             server.add_api_route(
                 f"/sdapi/v1/{path}", no_trainer, methods=["POST"], tags=["training"], responses=answer, name=path.replace("/", "_")
             )
@@ -142,6 +160,22 @@ class Networks:
         except InvalidRequest as error:
             return CreateResponse(info=f"create embedding error: {error}")
         return CreateResponse(info=f"create embedding filename: {file}")
+
+    def create_hypernetwork(self, wish: CreateHypernetwork) -> CreateResponse:
+        """Make a hypernetwork that nobody has trained yet. As in A1111, what is wrong is told in `info`."""
+        given = {
+            "sizes": wish.enable_sizes,
+            "structure": wish.layer_structure,
+            "activation": wish.activation_func,
+            "weight_init": wish.weight_init,
+            "dropouts": wish.dropout_structure if wish.use_dropout else None,
+        }
+        try:
+            asked = new_hypernetwork(layer_norm=wish.add_layer_norm, **{name: one for name, one in given.items() if one is not None})
+            file = self._app.create_hypernetwork(asked, wish.name, overwrite=wish.overwrite_old)
+        except InvalidRequest as error:
+            return CreateResponse(info=f"create hypernetwork error: {error}")
+        return CreateResponse(info=f"create hypernetwork filename: {file}")
 
     def _width(self) -> int | None:
         catalog = self._app.catalog

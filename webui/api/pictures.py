@@ -11,7 +11,9 @@ from webui.app import App
 from webui.core.errors import NotFound
 from webui.core.result import Picture
 
-CONTENT_TYPES: Mapping[str, str] = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+CONTENT_TYPES: Mapping[str, str] = {
+    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif",
+}  # fmt: skip
 
 
 class Pictures:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from webui.api.access import read_basic
 from webui.app import App
 from webui.core.errors import NotFound
+from webui.core.images import encode_png
 
 TYPES: Mapping[str, str] = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 SAFE: Mapping[str, str] = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'"}
@@ -63,8 +64,9 @@ class RootAliases:
         return _picture_inside(filename, roots, base=paths.data)
 
     def cover(self, page: str = "", item: str = "", index: int = 0) -> Response:
-        """A picture inside a model's metadata; none is kept in the index, so there is none to give."""
-        raise NotFound(f"{item[:80]!r} has no cover picture {index} here.")
+        """A picture that a model's trainer has put into the file, as PNG."""
+        picture = self._app.cover_picture(self._file(page, item), index)
+        return Response(encode_png(picture, {}), media_type="image/png", headers={**SAFE, "Content-Disposition": "inline"})
 
     def metadata(self, page: str = "", item: str = "") -> dict[str, Any]:
         """What a model's trainer wrote into it, as JSON text; nothing for models without."""
@@ -79,12 +81,22 @@ class RootAliases:
         return {"html": f'<div class="card" data-name="{shown}"><div class="actions"><span class="name">{shown}</span></div></div>'}
 
     def _metadata(self, page: str, item: str) -> dict[str, str]:
+        model = self._model(page, item)
+        return dict(model.identity.metadata) if model else {}
+
+    def _file(self, page: str, item: str) -> Path:
+        if model := self._model(page, item):
+            return Path(model.path)
+        raise NotFound(f"There is no model {item[:80]!r} in {page[:40]!r}.")
+
+    def _model(self, page: str, item: str) -> Any:
+        """A checkpoint or a LoRA: the models whose files say something of themselves."""
         catalog = self._app.catalog
         if page.lower() == "lora":
-            return next((dict(one.identity.metadata) for one in catalog.loras() if one.stem == item), {})
+            return next((one for one in catalog.loras() if one.stem == item), None)
         if page.lower() == "checkpoints":
-            return next((dict(one.identity.metadata) for one in catalog.checkpoints() if item in (one.stem, one.name)), {})
-        return {}
+            return next((one for one in catalog.checkpoints() if item in (one.stem, one.name)), None)
+        return None
 
     def _names(self, page: str) -> list[str]:
         catalog = self._app.catalog

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from webui.core.extras import MAX_NAME, MAX_STEPS
+
 
 class _Wishes(BaseModel):
     """What txt2img and img2img begin with; their own fields follow. The order is that in which A1111 repeats them."""
@@ -127,6 +129,13 @@ class Txt2ImgResponse(BaseModel):
     info: str
 
 
+class PostprocessorAsked(BaseModel):
+    """A step that is to work on pictures.  args: values of its controls by name; what is left out is as declared."""
+
+    name: str = Field(max_length=MAX_NAME)
+    args: dict[str, str | bool | int | float | list[str]] = Field(default_factory=dict)
+
+
 class ExtrasOptions(BaseModel):
     """What to do with pictures. Unknown keys are ignored; null means the default."""
 
@@ -145,6 +154,7 @@ class ExtrasOptions(BaseModel):
     upscaler_2: str = "None"
     extras_upscaler_2_visibility: float = 0
     upscale_first: bool = False
+    postprocessors: list[PostprocessorAsked] = Field(default_factory=list, max_length=MAX_STEPS)
 
     @model_validator(mode="before")
     @classmethod
@@ -306,6 +316,14 @@ class ScriptArgument(BaseModel):
     maximum: float | None = None
     step: float | None = None
     choices: list[str] | None = None
+
+
+class PostprocessorInfo(BaseModel):
+    """A step of Extras beside enlarging and mending.  order: when it works; enlarging is 1000.   args: its controls by name."""
+
+    name: str
+    order: int
+    args: dict[str, ScriptArgument]
 
 
 class ScriptInfo(BaseModel):

@@ -47,7 +47,7 @@ class Scripts:
                 name=name,
                 is_alwayson=True,
                 is_img2img=is_img2img,
-                args=[_argument(declared[one], declared[one].choices) for one in arguments],
+                args=[write_argument(declared[one], declared[one].choices) for one in arguments],
             )
             for name, arguments in always_on(is_img2img=is_img2img)
         ]
@@ -91,13 +91,14 @@ def _describe(script: Script[Any], desk: Desk, *, is_img2img: bool) -> ScriptInf
     names = script.positions or tuple(declared)
     defaults = {name: parameter.default for name, parameter in declared.items()}
     arguments = [
-        _argument(declared[name], declared[name].choices or script.choices(name, defaults, desk)) if name else ScriptArgument()
+        write_argument(declared[name], declared[name].choices or script.choices(name, defaults, desk)) if name else ScriptArgument()
         for name in names
     ]
     return ScriptInfo(name=_wire_name(script), is_alwayson=False, is_img2img=is_img2img, args=arguments)
 
 
-def _argument(parameter: Parameter, choices: Sequence[str] | None) -> ScriptArgument:
+def write_argument(parameter: Parameter, choices: Sequence[str] | None) -> ScriptArgument:
+    """An argument as the API tells of it."""
     low, high = parameter.slider or (parameter.minimum, parameter.maximum)
     return ScriptArgument(
         label=parameter.title,

@@ -25,6 +25,7 @@ from webui.api.extras import Extras
 from webui.api.gallery import GalleryPictures
 from webui.api.gate import Gate, GateRules
 from webui.api.generate import Generation
+from webui.api.gradio_aliases import GradioAliases, config_without_page
 from webui.api.inputs import Inputs
 from webui.api.installing import Installing
 from webui.api.internal import Internal
@@ -32,6 +33,7 @@ from webui.api.interrogate import Interrogation
 from webui.api.job_events import Readers
 from webui.api.jobs import Jobs
 from webui.api.json_body import StrictJsonRoute
+from webui.api.localization import Localization
 from webui.api.model_jobs import ModelJobs
 from webui.api.model_previews import ModelPreviews
 from webui.api.models import Models
@@ -39,6 +41,7 @@ from webui.api.networks import Networks
 from webui.api.openai_images import OpenAiImages
 from webui.api.options import Options
 from webui.api.origin import HostRule, OriginRule
+from webui.api.packing import PicturePacking
 from webui.api.pictures import Pictures
 from webui.api.png_info import PngInfo
 from webui.api.root_aliases import RootAliases
@@ -104,6 +107,7 @@ def build_server(
     )
     server.router.route_class = StrictJsonRoute
     server.router.default = _Fallback(server.router.not_found)
+    server.add_middleware(PicturePacking)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
     # Always there: without allowed origins it allows none, and gradio leaves its own permissive one out.
     server.add_middleware(
@@ -122,7 +126,9 @@ def build_server(
 def _add_routes(server: FastAPI, app: App, *, api: bool, flags: Mapping[str, object], stop: Callable[[], None] | None) -> None:
     add_docs(server)
     Internal(app).add_routes(server)
+    Localization(app).add_routes(server)
     RootAliases(app).add_routes(server)
+    GradioAliases(app).add_routes(server)
     Pictures(app).add_routes(server)
     Inputs(app).add_routes(server)
     GalleryPictures(app).add_routes(server)
@@ -155,15 +161,19 @@ def _no_such_route(rest: str) -> None:
 
 
 class _Fallback:
-    """What no route and no mounted UI answers: the start page of a server without a UI, else 404."""
+    """What no route and no mounted UI answers: the start page of a server without a UI and its description, else 404."""
 
     def __init__(self, not_found: ASGIApp) -> None:
         self._not_found = not_found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and get_route_path(scope) in ("", "/"):
-            root = scope.get("root_path", "")
-            await JSONResponse({"name": "Stable Diffusion web UI", "version": __version__, "docs": f"{root}/docs"})(scope, receive, send)
+        is_reading = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        path, root = get_route_path(scope), scope.get("root_path", "")
+        if is_reading and path in ("", "/"):
+            start = {"name": "Stable Diffusion web UI", "version": __version__, "docs": f"{root}/docs"}
+            await JSONResponse(start)(scope, receive, send)
+        elif is_reading and path == "/config":
+            await JSONResponse(config_without_page(root))(scope, receive, send)
         else:
             await self._not_found(scope, receive, send)

@@ -38,7 +38,7 @@ from webui.core.result import GenerationResult
 from webui.core.samplers import Sampler, Schedule, split_combined_name
 from webui.core.settings import PICTURE_SECTIONS, Settings
 
-OVERRIDABLE_SECTIONS = frozenset({*PICTURE_SECTIONS, "Infotext"})
+OVERRIDABLE_SECTIONS = frozenset({*PICTURE_SECTIONS, "Infotext", "File formats"})
 # Keys of an infotext that A1111 does not repeat under extra_generation_params.
 BASE_KEYS = (
     "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model hash", "Model", "VAE hash", "VAE",

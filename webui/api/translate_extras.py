@@ -6,8 +6,11 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from webui.api.schemas import ExtrasOptions, UpscalerItem
+from webui.api.schemas import ExtrasOptions, PostprocessorInfo, UpscalerItem
+from webui.api.scripts import write_argument
+from webui.core.declared import declared_model
 from webui.core.errors import InvalidRequest
+from webui.core.extension_points import NewPostprocessor
 from webui.core.extras import RESIZE_MODES, ExtrasRequest, SourcePicture, read_extras
 from webui.core.parameters import parameters_of
 from webui.core.upscalers import Upscaler
@@ -21,13 +24,21 @@ def read_extras_options(wire: ExtrasOptions, pictures: Sequence[SourcePicture]) 
     values: dict[str, Any] = {
         name: getattr(wire, one.api) for name, one in declared.items() if one.api in ExtrasOptions.model_fields and name != "resize_mode"
     }
+    steps = [{"name": one.name, "values": one.args} for one in wire.postprocessors]
     try:
-        return read_extras({**values, "resize_mode": RESIZE_MODES[wire.resize_mode], "pictures": pictures})
+        return read_extras({**values, "steps": steps, "resize_mode": RESIZE_MODES[wire.resize_mode], "pictures": pictures})
     except InvalidRequest as error:
         message = str(error)
         for name, one in declared.items():
             message = message.replace(f"{name}: got", f"{one.api}: got")
         raise InvalidRequest(message) from None
+
+
+def write_postprocessor(one: NewPostprocessor) -> PostprocessorInfo:
+    """One line of /api/v1/postprocessors."""
+    declared = parameters_of(declared_model(one.name, one.controls))
+    args = {name: write_argument(each, each.choices) for name, each in declared.items()}
+    return PostprocessorInfo(name=one.name, order=one.order, args=args)
 
 
 def write_html_info(infotext: str) -> str:

@@ -112,6 +112,13 @@ class ModelCards:
         sha256 = self._catalog.known_sha256(file) if file else None
         return {"metadata": metadata, "sha256": sha256 or "", "training_tags": _training_tags(metadata.get("ss_tag_frequency", ""))}
 
+    def belongs_to(self, card: Card) -> tuple[str, ...]:
+        """The checkpoints whose VAE it is said to be, by name."""
+        if card.kind != "vae":
+            return ()
+        names = {card.name, card.path.name, stem_of(card.path)}
+        return tuple(one.name for one in self._cards()["checkpoint"] if one.notes.vae in names)
+
     def _kind_of(self, path: Path) -> str:
         """The kind that a file's folder is for."""
         paths = self._paths

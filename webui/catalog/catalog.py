@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,15 +17,17 @@ from webui.catalog.aliases import find_closest, find_exactly, title_of
 from webui.catalog.controls import Controls, list_controls
 from webui.catalog.defaults import read_defaults
 from webui.catalog.depth_models import find_depth_model
-from webui.catalog.diffusers_folder import identify_checkpoint
+from webui.catalog.diffusers_folder import identify_checkpoint, with_added_family
 from webui.catalog.families import checkpoint_refusal, vae_refusal
 from webui.catalog.hashes import BackgroundHashing, addnet_hash_of, as_it_is_now, legacy_hash_of, sha256_of
 from webui.catalog.identify import PICKLE_SUFFIXES, Identity
 from webui.catalog.index import Index
-from webui.catalog.scan import Broken, ModelFile, natural_key, scan
+from webui.catalog.listing import Checkpoint, Listing
+from webui.catalog.scan import Broken, ModelFile, RealPaths, named_apart, natural_key, scan
 from webui.catalog.sidecars import read_notes
 from webui.catalog.upscalers import Upscalers, list_upscalers
 from webui.core.errors import InvalidRequest, ModelError, NotFound, UnknownName
+from webui.core.extension_points import NewFamily
 from webui.core.paths import Paths
 from webui.core.upscalers import FaceFiles, Upscaler
 
@@ -45,30 +47,6 @@ ADAPTER_HASH_DIGITS = 12
 _HASH = re.compile(r"[0-9a-f]{12,64}", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Checkpoint(ModelFile):
-    """A checkpoint that can draw."""
-
-    identity: Identity
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """All models at one moment."""
-
-    checkpoints: tuple[Checkpoint, ...] = ()
-    vaes: tuple[ModelFile, ...] = ()
-    broken: tuple[Broken, ...] = ()
-    adapters: Adapters = field(default_factory=Adapters)
-    controls: Controls = field(default_factory=Controls)
-    upscalers: Upscalers = field(default_factory=Upscalers)
-
-    @property
-    def all_broken(self) -> tuple[Broken, ...]:
-        """Of checkpoints and VAEs, then of adapters, control models and upscalers."""
-        return self.broken + self.adapters.broken + self.controls.broken + self.upscalers.broken
-
-
 class Catalog:
     """The models in the model folders. Every method may be called from any thread; answers are snapshots.
 
@@ -79,8 +57,9 @@ class Catalog:
         self._paths = paths
         self._hashing = hashing
         self._index = Index(paths.state / "catalog.sqlite")
-        self._listing = _Listing()
+        self._known: Listing | None = None
         self._added_upscalers: tuple[Upscaler, ...] = ()
+        self._added_families: tuple[NewFamily, ...] = ()
         self._refreshing = threading.Lock()
         self._hashing_now: dict[Path, threading.Lock] = {}
         self._background = BackgroundHashing(self._without_hash, lambda file, stop: self._compute_hash(file, _hash_kind(file), stop))
@@ -93,11 +72,23 @@ class Catalog:
     def refresh(self) -> None:
         """Look again at what is in the folders. Headers of unchanged files are not read again."""
         with self._refreshing:
-            before, self._listing = self._listing, self._scan()
-            for broken in self._listing.all_broken:
-                if broken not in before.all_broken:
-                    log.warning("%s %s.", broken.name, broken.reason)
+            self._look()
         self._background.wake()
+
+    @property
+    def _listing(self) -> Listing:
+        """What was found last. Who asks before anybody has looked, as a request that comes while the program starts, looks first."""
+        if self._known is None:
+            with self._refreshing:
+                return self._known or self._look()
+        return self._known
+
+    def _look(self) -> Listing:
+        before, self._known = self._known or Listing(), self._scan()
+        for broken in self._known.all_broken:
+            if broken not in before.all_broken:
+                log.warning("%s %s.", broken.name, broken.reason)
+        return self._known
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Those that can draw, in natural order."""
@@ -145,9 +136,9 @@ class Catalog:
         """Upscalers and face restorers."""
         return replace(self._listing.upscalers, added=self._added_upscalers)
 
-    def add_upscalers(self, added: Iterable[Upscaler]) -> None:
-        """List these too, which are no files; once, before the first job."""
-        self._added_upscalers = tuple(added)
+    def add(self, *, upscalers: Iterable[Upscaler] = (), families: Iterable[NewFamily] = ()) -> None:
+        """Know what extensions add too, from the next refresh on: upscalers that are no files, and kinds of checkpoints."""
+        self._added_upscalers, self._added_families = tuple(upscalers), tuple(families)
 
     def face_files(self, names: Sequence[str]) -> FaceFiles | None:
         """What mending faces by these restorers needs; None for none.  Raises UnknownName, and NotFound saying what to put where."""
@@ -262,6 +253,11 @@ class Catalog:
         # Taken from the file only if it is a hash: it is going to stand in infotexts.
         return (said if _HASH.fullmatch(said) else self._hash_now(lora, _hash_kind(lora)))[:ADAPTER_HASH_DIGITS]
 
+    def known_lora_hash(self, lora: Lora) -> str:
+        """As `lora_hash`, but never waits: "" until it has been computed."""
+        said = lora.identity.metadata.get("sshs_model_hash", "")
+        return (said if _HASH.fullmatch(said) else self._index.get(lora, _hash_kind(lora)) or "")[:ADAPTER_HASH_DIGITS]
+
     def embedding_hash(self, file: EmbeddingFile) -> str:
         """The 12 digits of the sha256 that infotexts carry. Otherwise as sha256."""
         return self._hash_now(file, SHA256)[:ADAPTER_HASH_DIGITS]
@@ -291,38 +287,38 @@ class Catalog:
         self._background.close()
         self._index.close()
 
-    def _scan(self) -> _Listing:
+    def _scan(self) -> Listing:
+        real = RealPaths()
         adapters = list_adapters(self._paths, self._adapter_identity)
         main = scan(self._paths.checkpoints, SUFFIXES, model_folders=True)
         own = scan(self._paths.vaes, SUFFIXES)
-        taken = {os.path.realpath(file.path) for file in own.files}
-        beside = [file for file in main.files if _is_vae_by_name(file) and os.path.realpath(file.path) not in taken]
-        checkpoints, refused = self._identify_all((file for file in main.files if not _is_vae_by_name(file)), checkpoint_refusal)
-        vaes, refused_vaes = self._identify_all((*own.files, *_named_apart(beside, own.files)), vae_refusal)
+        taken = {real.of(file.path) for file in own.files}
+        beside = [file for file in main.files if _is_vae_by_name(file) and real.of(file.path) not in taken]
+        named = (file for file in main.files if not _is_vae_by_name(file))
+        checkpoints, refused = self._identify_all(named, checkpoint_refusal, self._added_families)
+        vaes, refused_vaes = self._identify_all((*own.files, *named_apart(beside, own.files)), vae_refusal)
         # One folder may serve for both; what is good for one list is not reported as bad for the other.
-        used = {
-            os.path.realpath(file.path) for file in (*checkpoints, *vaes, *adapters.loras, *adapters.embeddings, *adapters.hypernetworks)
-        }
+        used = {real.of(file.path) for file in (*checkpoints, *vaes, *adapters.loras, *adapters.embeddings, *adapters.hypernetworks)}
         refusals = (*main.broken, *own.broken, *refused_vaes, *refused)
-        broken = {file.path: file for file in refusals if os.path.realpath(file.path) not in used}
-        return _Listing(
+        broken = {file.path: file for file in refusals if real.of(file.path) not in used}
+        return Listing(
             tuple(sorted((Checkpoint(**vars(file), identity=identity) for file, identity in checkpoints.items()), key=_order)),
             tuple(sorted(vaes, key=_order)),
             tuple(sorted(broken.values(), key=_order)),
-            replace(adapters, broken=tuple(file for file in adapters.broken if os.path.realpath(file.path) not in used)),
+            replace(adapters, broken=tuple(file for file in adapters.broken if real.of(file.path) not in used)),
             list_controls(self._paths.controls, self._identity, self._legacy_hash),
             list_upscalers(self._paths.models, self._identity, shipped=self._paths.shipped),
         )
 
     def _identify_all(
-        self, files: Iterable[ModelFile], refusal: Callable[[str], str | None]
+        self, files: Iterable[ModelFile], refusal: Callable[[str], str | None], added: Sequence[NewFamily] = ()
     ) -> tuple[dict[ModelFile, Identity], list[Broken]]:
         """The files whose family is not refused, and the others with the reason."""
         known: dict[ModelFile, Identity] = {}
         broken: list[Broken] = []
         for file in files:
             try:
-                identity = self._identity(file)
+                identity = with_added_family(file.path, self._identity(file), added)
                 reason = refusal(identity.family)
             except ModelError as error:
                 reason = str(error)
@@ -385,12 +381,6 @@ def _hash_kind(file: ModelFile) -> str:
 
 def _is_vae_by_name(file: ModelFile) -> bool:
     return file.stem.lower().endswith(".vae")
-
-
-def _named_apart(files: Iterable[ModelFile], others: Iterable[ModelFile]) -> Iterable[ModelFile]:
-    """The files, those whose name is taken under that of the folder they lie in."""
-    taken = {other.name for other in others}
-    return (replace(file, name=f"{file.path.parent.name}/{file.name}") if file.name in taken else file for file in files)
 
 
 def _order(file: ModelFile | Broken) -> tuple[object, ...]:

@@ -8,18 +8,20 @@ a single file's metadata has it. So whatever can read a single file reads such a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from webui.catalog.families import family_of
+from webui.catalog.families import DRAWABLE, added_family, family_of
 from webui.catalog.identify import Identity, identify, read_shapes
 from webui.catalog.ldm_layout import Cut, open_clip_place, unet_name, vae_name
 from webui.core.errors import ModelError
+from webui.core.extension_points import NewFamily
 
 MARK = "model_index.json"
 UNET, VAE, TEXT, SECOND_TEXT = "unet", "vae", "text_encoder", "text_encoder_2"
+DEPTH = "depth_estimator"
 MAX_CONFIG = 2**20
 
 _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
@@ -71,9 +73,25 @@ def identify_checkpoint(path: Path) -> Identity:
     return Identity(family_of({name: folder.shape(name) for name in folder.tensors}), folder.metadata, len(folder.tensors))
 
 
+def with_added_family(path: Path, identity: Identity, added: Sequence[NewFamily]) -> Identity:
+    """The identity with an extension's family, where one recognises a checkpoint that is none of ours.  Raises as identify_checkpoint."""
+    if not added or identity.family in DRAWABLE:
+        return identity
+    found = added_family(shapes_of(path), added)
+    return replace(identity, family=found.name) if found else identity
+
+
+def shapes_of(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of a checkpoint's tensors by their original names, of a file or of a folder.  Raises as identify_checkpoint."""
+    if not path.is_dir():
+        return read_shapes(path)[0]
+    folder = describe_folder(path)
+    return {name: folder.shape(name) for name in folder.tensors}
+
+
 def files_of(path: Path) -> list[Path]:
     """The weights in a folder, the UNet's first."""
-    return [file for part in (UNET, VAE, TEXT, SECOND_TEXT) for file in _weights(path / part)]
+    return [file for part in (UNET, VAE, TEXT, SECOND_TEXT) for file in weights_in(path / part)]
 
 
 def size_and_time(path: Path) -> tuple[int, int]:
@@ -91,10 +109,10 @@ def size_and_time(path: Path) -> tuple[int, int]:
 def describe_folder(path: Path) -> Folder:
     """What a folder holds.  Raises ModelError, whose text goes on after the folder's name."""
     index = _object_in(path / MARK)
-    if not _weights(path / UNET):
+    if not weights_in(path / UNET):
         kind = index.get("_class_name")
         raise ModelError(f"is a {kind} without a UNet; this version draws SD 1.x, SD 2.x and SDXL")
-    parts = {name: _pieces(path / name) for name in (UNET, VAE, TEXT, SECOND_TEXT) if _weights(path / name)}
+    parts = {name: _pieces(path / name) for name in (UNET, VAE, TEXT, SECOND_TEXT) if weights_in(path / name)}
     configs = {name: _object_in(path / name / "config.json") for name in parts}
     names = [
         *_unet_names(parts[UNET]),
@@ -116,8 +134,11 @@ def _joined(name: str, found: Iterable[tuple[int, Piece]]) -> tuple[Piece, ...]:
     return pieces
 
 
-def _weights(part: Path) -> list[Path]:
-    """A part's files: whole or in shards, safetensors rather than pickles, and rather without a variant's name."""
+def weights_in(part: Path) -> list[Path]:
+    """The files of a part, or of another model that transformers or diffusers stored in a folder.
+
+    Whole or in shards, safetensors rather than pickles, and rather without a variant's name; empty where there is none.
+    """
     for stem in ("diffusion_pytorch_model", "model", "pytorch_model"):
         for pattern in (
             f"{stem}.safetensors", f"{stem}-*-of-*.safetensors", f"{stem}.fp16.safetensors", f"{stem}.fp16-*-of-*.safetensors",
@@ -130,7 +151,7 @@ def _weights(part: Path) -> list[Path]:
 
 def _pieces(part: Path) -> tuple[Piece, ...]:
     try:
-        return tuple(Piece(file, name, shape) for file in _weights(part) for name, shape in read_shapes(file)[0].items())
+        return tuple(Piece(file, name, shape) for file in weights_in(part) for name, shape in read_shapes(file)[0].items())
     except ModelError as error:
         raise ModelError(f"has a part, {part.name}, that {error}") from None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from webui.catalog.control_families import control_elsewhere, control_family
+from webui.core.extension_points import NewFamily, is_added
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -80,6 +81,13 @@ def family_of(shapes: Shapes) -> str:
     return _without_unet(shapes)
 
 
+def added_family(shapes: Shapes, added: Sequence[NewFamily]) -> NewFamily | None:
+    """The first of extensions' families that recognises a file. What this program draws itself is offered to none of them."""
+    if not added or family_of(shapes) in DRAWABLE:
+        return None
+    return next((one for one in added if one.recognises(shapes)), None)
+
+
 def family_of_names(texts: Collection[str], tensors: int) -> str:
     """What a pickle holds, from the texts in it alone: lora, embedding, hypernetwork or unknown.  tensors: how many it has."""
     if "string_to_param" in texts:
@@ -93,7 +101,7 @@ def family_of_names(texts: Collection[str], tensors: int) -> str:
 
 def checkpoint_refusal(family: str) -> str | None:
     """Why a file of this family cannot be a checkpoint, to follow the file's name; None if it can."""
-    if family in DRAWABLE:
+    if family in DRAWABLE or is_added(family):
         return None
     if reason := _ELSEWHERE.get(family) or control_elsewhere(family):
         return reason

@@ -7,7 +7,7 @@ import re
 import stat
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from webui.catalog.diffusers_folder import MARK, size_and_time
@@ -57,7 +57,7 @@ class Scan:
 
 
 def scan(roots: Iterable[Path], suffixes: frozenset[str], *, model_folders: bool = False) -> Scan:
-    """Find files with these suffixes (lower case, with the dot) in all roots and below; no file is opened.
+    """Find files with these suffixes (lower case, with the dot) in all roots (absolute paths) and below; no file is opened.
 
     model_folders: take a folder in diffusers' layout for one model, and not look at the files in it.
 
@@ -78,6 +78,22 @@ def natural_key(name: str) -> tuple[Sequence[int | str], str]:
     """Sorts as people count: "v2" before "v10", whatever the case."""
     parts = _DIGITS.split(name.lower())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+class RealPaths:
+    """Where paths lead, with links followed. A folder is looked at once for all files in it: of 10,000 files that is most of the time."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: Path) -> str:
+        """As os.path.realpath."""
+        folder, name = os.path.split(path)
+        if os.path.islink(path):  # noqa: PTH114  of very many
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)  # noqa: PTH118
 
 
 class _Walk:
@@ -102,8 +118,8 @@ class _Walk:
             path = folders.popleft() if folders else links.popleft()
             if _is_folder(path):
                 self._enter_folder(root, path, folders, links)
-            else:
-                self._take(root, path)
+            elif self._is_wanted(path.name):
+                self._take(root, path, os.path.realpath(path))
 
     def _enter_folder(self, root: Path, folder: Path, folders: deque[Path], links: deque[Path]) -> None:
         real = os.path.realpath(folder)
@@ -119,14 +135,13 @@ class _Walk:
             self._take_folder(root, folder)
             return
         for entry in entries:
-            path = folder / entry.name
             if entry.is_symlink():
-                links.append(path)
+                links.append(folder / entry.name)
             elif entry.is_dir(follow_symlinks=False):
                 if entry.name != TRASH:
-                    folders.append(path)
-            else:
-                self._take(root, path)
+                    folders.append(folder / entry.name)
+            elif self._is_wanted(entry.name):
+                self._take(root, folder / entry.name, f"{real}{os.sep}{entry.name}")
 
     def _take_folder(self, root: Path, folder: Path) -> None:
         try:
@@ -136,11 +151,11 @@ class _Walk:
             return
         self.files.append(ModelFile(self._unique_name(root, folder), folder, size, mtime_ns))
 
-    def _take(self, root: Path, path: Path) -> None:
+    def _is_wanted(self, name: str) -> bool:
         # Files that begin with a dot are what writers leave unfinished and what macOS puts beside every file.
-        if path.suffix.lower() not in self._suffixes or path.name.startswith("."):
-            return
-        real = os.path.realpath(path)
+        return not name.startswith(".") and os.path.splitext(name)[1].lower() in self._suffixes  # noqa: PTH122  of very many
+
+    def _take(self, root: Path, path: Path, real: str) -> None:
         if real in self._targets:
             return
         self._targets.add(real)
@@ -156,7 +171,7 @@ class _Walk:
         self.files.append(ModelFile(self._unique_name(root, path), path, status.st_size, status.st_mtime_ns))
 
     def _unique_name(self, root: Path, path: Path) -> str:
-        name = path.relative_to(root).as_posix()
+        name = _below(root, path)
         candidate, number = name, 1
         while candidate in self._names:
             candidate = f"{root.name}/{name}" if number == 1 else f"{root.name}-{number}/{name}"
@@ -165,7 +180,12 @@ class _Walk:
         return candidate
 
     def _report(self, root: Path, path: Path, reason: str) -> None:
-        self.broken.append(Broken(_printable(path.relative_to(root).as_posix()) or root.name, path, reason))
+        self.broken.append(Broken(_printable(_below(root, path)) or root.name, path, reason))
+
+
+def _below(root: Path, path: Path) -> str:
+    """The path from a root to what was found by walking down from it, with "/"; as `relative_to`, which takes longer."""
+    return str(path)[len(str(root)) :].replace(os.sep, "/").lstrip("/")
 
 
 def _is_folder(path: Path) -> bool:
@@ -186,3 +206,9 @@ def _fault(path: Path, status: os.stat_result) -> str | None:
 def _printable(name: str) -> str:
     """The name as text that can be sent and stored; bytes that are no text show as question marks."""
     return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def named_apart(files: Iterable[ModelFile], others: Iterable[ModelFile]) -> Iterable[ModelFile]:
+    """The files, those whose name is taken under that of the folder they lie in."""
+    taken = {other.name for other in others}
+    return (replace(file, name=f"{file.path.parent.name}/{file.name}") if file.name in taken else file for file in files)

@@ -39,9 +39,9 @@ class Sidecars:
 
     def preview(self, path: Path) -> Path | None:
         """The picture that shows what a model does."""
-        names = self._names.get(path.parent, frozenset())
+        names, stem = self._names.get(path.parent, frozenset()), stem_of(path)
         for suffix in PREVIEW_SUFFIXES:
-            for name in (f"{stem_of(path)}.preview{suffix}", f"{stem_of(path)}{suffix}"):
+            for name in (f"{stem}.preview{suffix}", f"{stem}{suffix}"):
                 # An embedding may itself be a picture.
                 if name in names and name != path.name:
                     return path.parent / name
@@ -49,15 +49,15 @@ class Sidecars:
 
     def notes(self, path: Path) -> Notes:
         """What is said of a model; of a damaged file, nothing."""
-        names = self._names.get(path.parent, frozenset())
+        names, stem = self._names.get(path.parent, frozenset()), stem_of(path)
         said: dict[str, Any] = {}
-        if f"{stem_of(path)}.civitai.info" in names:
-            said = _of_civitai(_object_in(path.with_name(f"{stem_of(path)}.civitai.info")) or {})
-        if f"{stem_of(path)}.json" in names:
-            own = _own(_object_in(path.with_name(f"{stem_of(path)}.json")) or {})
+        if f"{stem}.civitai.info" in names:
+            said = _of_civitai(_object_in(path.with_name(f"{stem}.civitai.info")) or {})
+        if f"{stem}.json" in names:
+            own = _own(_object_in(path.with_name(f"{stem}.json")) or {})
             said |= {key: value for key, value in own.items() if value}
         if not said.get("description"):
-            text = next((name for name in (f"{stem_of(path)}.txt", f"{stem_of(path)}.description.txt") if name in names), "")
+            text = next((name for name in (f"{stem}.txt", f"{stem}.description.txt") if name in names), "")
             said["description"] = _text_in(path.with_name(text)) if text else ""
         return Notes(**said)
 

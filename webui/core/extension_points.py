@@ -81,11 +81,51 @@ class NewPreprocessor:
 
 
 @dataclass(frozen=True)
+class NewPostprocessor:
+    """A step of the Extras tab.
+
+    process: takes any of `image` (RGB), `name` (of its file, or ""), `tell` (a function that takes a sentence for the user) and the values
+    of its controls by name; gives a picture, or None for the same. One with transparency of its own keeps that; another one gets the
+    transparency that the original had.
+    controls: by name, each declared with `webui.core.parameters.parameter`.
+    order: small ones first. A1111's numbers: enlarging is 1000, GFPGAN 2000, CodeFormer 3000.
+    """
+
+    name: str
+    process: Callable[..., Any]
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    order: int = 4000
+
+
+@dataclass(frozen=True)
+class NewFamily:
+    """A kind of checkpoint that the program does not draw by itself.
+
+    recognises: of the shapes of a file's tensors by name, whether it is of this family. Only asked for files that are of none
+    of the program's own.
+    build: called when such a file is loaded; gives a webui.engine.families.base.Family.
+    """
+
+    name: str
+    recognises: Callable[[Mapping[str, tuple[int, ...]]], bool]
+    build: Callable[[], Any]
+
+
+@dataclass(frozen=True)
 class NewTab:
     """A tab of the page.  title: on it.   build: called once inside the tab; lays gradio components out and connects them."""
 
     title: str
     build: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class AddedPicture:
+    """A picture that an extension adds to a job.  infotext: what stands beside it.   request: GenerationRequest, of what it was made of."""
+
+    image: Any
+    infotext: str
+    request: Any
 
 
 @dataclass(frozen=True)
@@ -109,6 +149,7 @@ class Addition:
 
     settings: parameters of the settings, by name.   syntax: by the kind of a tag <kind:...>, what makes text of it.
     network_kinds: by the kind of a tag, what makes a Patch of it.   routes: adds routes to a router.
+    postprocessors: steps of the Extras tab.   families: kinds of checkpoints.
     """
 
     extension: str
@@ -122,6 +163,8 @@ class Addition:
     syntax: Mapping[str, Callable[..., str]] = field(default_factory=dict)
     network_kinds: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     routes: Callable[[Any], object] | None = None
+    postprocessors: tuple[NewPostprocessor, ...] = ()
+    families: tuple[NewFamily, ...] = ()
 
 
 @dataclass(frozen=True)

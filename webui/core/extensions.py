@@ -116,7 +116,11 @@ class InstalledExtension:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One extension that an index offers.  added: the day, as the index writes it.   folder: under which it is installed, or ""."""
+    """One extension that an index offers.
+
+    added: the day, as the index writes it.   folder: under which it is installed, or "".   update: the newer commit or version that the
+    last check found for that one.
+    """
 
     name: str
     url: str
@@ -125,6 +129,7 @@ class IndexEntry:
     added: str = ""
     stars: int = 0
     folder: str = ""
+    update: str = ""
 
 
 class LoadedExtension(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +17,11 @@ from webui.core.request_parts.base import RequestPart, check_picture_hashes
 from webui.core.upscalers import NO_UPSCALER
 
 RESIZE_MODES = ("Scale by", "Scale to")
-MAX_PICTURES, MAX_NAME = 1000, 255
+MAX_PICTURES, MAX_NAME, MAX_STEPS = 1000, 255, 100
 MAX_SIDE = 32768
 MAX_RESULT_PIXELS = 8192 * 8192
+# When the program's own steps work, among those that extensions add. The numbers are A1111's.
+ENLARGING, RESTORERS = 1000, (("GFPGAN", 2000), ("CodeFormer", 3000))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,21 @@ class SourcePicture(BaseModel):
     height: int = Field(ge=1)
     name: str = Field(default="", max_length=MAX_NAME)
     infotext: str = Field(default="", max_length=8 * 1024 * 1024)
+
+
+class ExtrasStep(BaseModel):
+    """A step that an extension adds.  name: its own.   order: when it works; see NewPostprocessor.   values: of its controls, by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(max_length=MAX_NAME)
+    order: int = 4000
+    values: dict[str, str | bool | int | float | tuple[str, ...]] = Field(default_factory=dict, max_length=100)
+
+    def in_words(self) -> str:
+        """For the text beside the result."""
+        values = ", ".join(f"{name}: {value}" for name, value in self.values.items())
+        return f"{self.name} ({values})" if values else self.name
 
 
 class ExtrasRequest(RequestPart):
@@ -96,16 +114,13 @@ class ExtrasRequest(RequestPart):
         infotext="CodeFormer weight",
     )  # fmt: skip
 
+    steps: tuple[ExtrasStep, ...] = Field(default=(), max_length=MAX_STEPS)
+
     @model_validator(mode="after")
     def _results_can_be_made(self) -> ExtrasRequest:
         check_picture_hashes("pictures", *(picture.image for picture in self.pictures))
         for picture in self.pictures:
-            size = self.target(picture)
-            if size.width * size.height > MAX_RESULT_PIXELS:
-                raise InvalidRequest(
-                    f"{picture.name or 'The picture'} would be {size.width}x{size.height}; "
-                    f"at most {MAX_RESULT_PIXELS} pixels are made. Upscale less."
-                )
+            self.checked_target(picture)
         return self
 
     @property
@@ -120,6 +135,10 @@ class ExtrasRequest(RequestPart):
             return ()
         second = self.upscaler_2 if self.upscaler_2_visibility > 0 else NO_UPSCALER
         return (self.upscaler_1,) if second == NO_UPSCALER else (self.upscaler_1, second)
+
+    def steps_between(self, low: float, high: float) -> tuple[ExtrasStep, ...]:
+        """The added steps whose order is from `low` on, and below `high`; the first to work first."""
+        return tuple(sorted((step for step in self.steps if low <= step.order < high), key=lambda step: step.order))
 
     @property
     def face_restorers(self) -> tuple[str, ...]:
@@ -140,6 +159,16 @@ class ExtrasRequest(RequestPart):
         factor = max(self.width / width, self.height / height)
         covering = max(self.width, round(width * factor)), max(self.height, round(height * factor))
         return TargetSize(*covering, (self.width, self.height) if self.crop else None)
+
+    def checked_target(self, picture: SourcePicture) -> TargetSize:
+        """As `target`.  Raises InvalidRequest when that is too large."""
+        size = self.target(picture)
+        if size.width * size.height > MAX_RESULT_PIXELS:
+            raise InvalidRequest(
+                f"{picture.name or 'The picture'} would be {size.width}x{size.height}; "
+                f"at most {MAX_RESULT_PIXELS} pixels are made. Upscale less."
+            )
+        return size
 
     def of_image(self, index: int) -> ExtrasRequest:
         """The request that makes picture `index` of this job alone."""
@@ -164,6 +193,8 @@ class ExtrasRequest(RequestPart):
         if "CodeFormer" in self.face_restorers:
             pairs |= {"CodeFormer visibility": str(round(self.codeformer_visibility, 3))}
             pairs |= {"CodeFormer weight": str(round(self.codeformer_weight, 3))}
+        if self.steps:
+            pairs |= {"Postprocess steps": "; ".join(step.in_words() for step in self.steps_between(-math.inf, math.inf))}
         return compose("", "", pairs)
 
     def changed(self, **changes: Any) -> ExtrasRequest:

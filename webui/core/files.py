@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from webui.core.errors import InvalidRequest
@@ -27,6 +28,28 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def written_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A hidden file beside this one to write to, which gets this one's name in one step when the block ends without an error.
+
+    Raises FileExistsError when the name is taken and may not be overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if overwrite:
+            temporary.replace(path)
+        elif not publish(temporary, path):
+            raise FileExistsError(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> bool:

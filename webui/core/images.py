@@ -10,13 +10,14 @@ import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.exif import write_exif
+from webui.core.picture_formats import MAX_SIDE, SAVED_AS
+from webui.core.png import SIGNATURE, can_write, text_chunk, write_png
 from webui.core.record import storable
 
 MAX_PIXELS = 8192 * 8192
@@ -28,12 +29,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP")
 # Where a picture's texts stand in a PNG: A1111's name for the infotext, and ours for the record; in EXIF the MakerNote begins so.
 INFOTEXT_KEY, RECORD_KEY = "parameters", "webui"
 RECORD_NOTE = b"webui\0"
-SAVED_AS: Mapping[str, str] = MappingProxyType({"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"})
-MAX_SIDE: Mapping[str, int] = MappingProxyType({"JPEG": 65535, "WEBP": 16383, "AVIF": 65535})
 MAX_JPEG_EXIF = 65533
 
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FAST = 1
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,40}(?:;[\w.=+-]{1,80}){0,4};base64,", re.ASCII | re.IGNORECASE)
 # Everything Pillow's readers raise on damaged input; they have no common base.
@@ -81,6 +79,8 @@ def encode_png(image: Image.Image, texts: Mapping[str, str]) -> bytes:
     Text goes into tEXt chunks where Latin-1 can say it, else into uncompressed iTXt, as A1111's readers expect; the record always
     into iTXt.
     """
+    if can_write(image):
+        return write_png(image, [text_chunk(key, text, international=key == RECORD_KEY) for key, text in texts.items()])
     info = PngInfo()
     for key, text in texts.items():
         if key == RECORD_KEY:
@@ -110,9 +110,9 @@ def read_png_texts(data: bytes) -> dict[str, str]:
 
 def png_chunks(data: bytes, kinds: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Kind and content of the PNG's chunks of these kinds, as far as the file reaches.  Raises InvalidRequest for anything but a PNG."""
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(SIGNATURE):
         raise InvalidRequest("This is not a PNG file; only a PNG carries text chunks.")
-    position = len(_SIGNATURE)
+    position = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data):
             return

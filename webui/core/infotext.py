@@ -85,6 +85,12 @@ def write_infotext(
     return compose(request.prompt, request.negative_prompt, pairs)
 
 
+def is_key(text: str) -> bool:
+    """Whether a pair of this key is read again as it was written."""
+    match = _PAIR.fullmatch(f"{text}: 1")
+    return match is not None and match[1] == text
+
+
 def compose(prompt: str, negative_prompt: str, pairs: Mapping[str, str | None]) -> str:
     """Prompts and pairs laid out as an infotext; pairs whose value is None are left out."""
     line = ", ".join(_write_pair(key, value) for key, value in pairs.items() if value is not None)

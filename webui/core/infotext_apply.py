@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -71,13 +71,15 @@ class Pasted:
 
     request_changes: fields of GenerationRequest; with them, `request.changed` always succeeds for a request of one picture.
     settings_changes: by setting, of those alone that a picture may set.   unknown: pairs that mean nothing here.
-    remarks: what was refused, and why; what the user should know.
+    remarks: what was refused, and why; what the user should know.   extension_settings: what a picture's record says of settings of
+    extensions, which only they can judge.
     """
 
     request_changes: Mapping[str, Any] = field(default_factory=dict)
     settings_changes: Mapping[str, Any] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    extension_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def read_paste(source: str | PictureMetadata, *, find_checkpoint: FindModel | No
     metadata = source if isinstance(source, PictureMetadata) else PictureMetadata(infotext=source)
     finders = {"checkpoint": find_checkpoint, "vae": find_vae}
     pasted = _from_record(metadata.record, finders) if metadata.record else _from_text(metadata.infotext, finders)
-    return Pasted(pasted.request_changes, pasted.settings_changes, pasted.unknown, (*metadata.remarks, *pasted.remarks))
+    return replace(pasted, remarks=(*metadata.remarks, *pasted.remarks))
 
 
 def preview_changes(pasted: Pasted, request: GenerationRequest, settings: Settings) -> tuple[Change, ...]:
@@ -127,7 +129,7 @@ def _from_record(record: Record, finders: Mapping[str, FindModel | None]) -> Pas
         asked = (named.hash if named else "", request.pop(name))
         request |= _find_model(name, asked, finders[name], remarks)
     request |= {name: _successor(request[name], finders["checkpoint"], remarks) for name in SUCCESSORS}
-    return Pasted(request, record.settings, remarks=tuple(remarks))
+    return Pasted(request, record.settings, remarks=tuple(remarks), extension_settings=record.extension_settings)
 
 
 def _from_text(text: str, finders: Mapping[str, FindModel | None]) -> Pasted:

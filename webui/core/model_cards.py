@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from webui.core.model_paths import stem_of
 
 KINDS = ("checkpoint", "lora", "embedding", "hypernetwork", "vae", "controlnet", "upscaler")
 SORTS = ("name", "folder", "newest", "largest")
@@ -83,6 +87,36 @@ class Found:
     folders: tuple[str, ...]
     tags: tuple[str, ...]
     bases: tuple[str, ...]
+
+
+_BEFORE_NAMES: Mapping[str, str] = MappingProxyType({
+    "checkpoint": "Model: ", "controlnet": "Model: ", "vae": "VAE: ", "upscaler": "upscaler: ", "lora": "<lora:",
+    "hypernetwork": "<hypernet:",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """Where a model is used.  said: what finds its pictures in the gallery.   pictures: how many.   models: whose own it is, by name."""
+
+    said: str
+    pictures: int
+    styles: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+def said_in_infotext(card: Card) -> str:
+    """What stands in the infotext of a picture that a model was used for, as the gallery looks for it."""
+    name = card.path.name if card.kind == "vae" else card.word or stem_of(card.path)
+    return f'"{_BEFORE_NAMES.get(card.kind, "")}{name}"'
+
+
+def is_named_in(prompt: str, card: Card) -> bool:
+    """Whether a prompt uses a model: by its tag, or as an embedding's word."""
+    tag = {"lora": "lora", "hypernetwork": "hypernet"}.get(card.kind)
+    if tag:
+        return f"<{tag}:{card.word}:" in prompt or f"<{tag}:{card.word}>" in prompt
+    return card.kind == "embedding" and re.search(rf"(?<!\w){re.escape(card.word)}(?!\w)", prompt, re.IGNORECASE) is not None
 
 
 def base_of(family: str) -> str:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from webui.core.errors import UnknownName
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,40 @@ def parameter(
     )
 
 
+class Declared(BaseModel):
+    """A model whose fields are declared parameters: it holds no other, and each holds one of its choices."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _one_of_the_choices(cls, value: Any, info: Any) -> Any:
+        choices = choices_of(cls).get(info.field_name)
+        if choices and value not in choices:
+            raise UnknownName(f"value for {info.field_name}", str(value), choices)
+        return value
+
+
 def parameters_of(model: type[BaseModel]) -> Mapping[str, Parameter]:
     """The parameters a model declares, in order of declaration, by name; without what it keeps for others."""
-    return {name: _read(name, field) for name, field in model.model_fields.items() if not _is_kept_for_others(field)}
+    return _parameters_of(model)
+
+
+def choices_of(model: type[BaseModel]) -> Mapping[str, tuple[str, ...]]:
+    """What the fields that have choices may be, by their names."""
+    return _choices_of(model)
+
+
+# A declaration never changes, and both are asked for many times a request.
+@cache
+def _parameters_of(model: type[BaseModel]) -> Mapping[str, Parameter]:
+    return MappingProxyType({name: _read(name, field) for name, field in model.model_fields.items() if not _is_kept_for_others(field)})
+
+
+@cache
+def _choices_of(model: type[BaseModel]) -> Mapping[str, tuple[str, ...]]:
+    extras: dict[str, Any] = {name: field.json_schema_extra or {} for name, field in model.model_fields.items()}
+    return MappingProxyType({name: extra["choices"] for name, extra in extras.items() if extra.get("choices")})
 
 
 def _is_kept_for_others(field: Any) -> bool:

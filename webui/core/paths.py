@@ -76,9 +76,19 @@ class Paths:
         return self.data / "tags"
 
     @property
+    def localizations(self) -> Path:
+        """The user's own words for the page, a JSON file a language."""
+        return self.data / "localizations"
+
+    @property
     def presets(self) -> Path:
-        """Forms stored under names, and the tabs' defaults."""
+        """Forms stored under names."""
         return self.data / "presets.json"
+
+    @property
+    def ui_config(self) -> Path:
+        """What the page's controls hold at first, as A1111 keeps it."""
+        return self.data / "ui-config.json"
 
     @property
     def preprocessors(self) -> Path:

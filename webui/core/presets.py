@@ -1,4 +1,4 @@
-"""Forms that users have stored under a name, and each tab's own defaults: one JSON file."""
+"""Forms that users have stored under a name: one JSON file. A tab's own defaults are in ui-config.json (core/ui_config.py)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from webui.core.files import write_atomically
 MAX_NAME = 100
 MAX_PRESETS = 500
 MAX_CHARACTERS = 200_000
-DEFAULTS = ""
-"""The name under which a tab's defaults are stored."""
 
 Fields = Mapping[str, Any]
 
@@ -28,8 +26,8 @@ class PresetStore:
         self._lock = threading.Lock()
 
     def names(self, tab: str) -> tuple[str, ...]:
-        """The names of a tab's presets, in their order of the alphabet, without its defaults.  Raises InvalidRequest."""
-        return tuple(sorted((name for name in self._read().get(tab, {}) if name != DEFAULTS), key=str.casefold))
+        """The names of a tab's presets, in their order of the alphabet.  Raises InvalidRequest."""
+        return tuple(sorted(self._read().get(tab, {}), key=str.casefold))
 
     def find(self, tab: str, name: str) -> Fields:
         """A preset's values by control.  Raises NotFound, InvalidRequest."""
@@ -38,16 +36,9 @@ class PresetStore:
             raise NotFound(f"There is no preset {name[:MAX_NAME]!r} of {tab} (any more).")
         return presets[name]
 
-    def defaults(self, tab: str) -> Fields | None:
-        """What a tab's form holds in a browser that has none of its own; None for the program's own defaults, also if unreadable."""
-        try:
-            return self._read().get(tab, {}).get(DEFAULTS)
-        except InvalidRequest:
-            return None
-
     def save(self, tab: str, name: str, fields: Fields) -> None:
         """Store values under a name, in place of what was there.  Raises InvalidRequest, OSError."""
-        if len(name) > MAX_NAME or not (name.isprintable() and name == name.strip()):
+        if len(name) > MAX_NAME or not (name and name.isprintable() and name == name.strip()):
             raise InvalidRequest(f"The preset's name {name[:MAX_NAME]!r} is too long or cannot be shown. Choose another.")
         if len(json.dumps(fields)) > MAX_CHARACTERS:
             raise InvalidRequest(f"The form has more than {MAX_CHARACTERS} characters; shorten its texts.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -40,7 +40,8 @@ class NamedModel:
 class Record:
     """What drew one picture.
 
-    settings: those of PICTURE_SECTIONS, all of them as they were.   version, device: of the program that drew it.
+    settings: those of PICTURE_SECTIONS, all of them as they were.   extension_settings: of extensions, those that say they change pictures.
+    version, device: of the program that drew it.
     infotext_sha256: of the infotext that was stored beside it; another one there means that somebody edited it.
     """
 
@@ -50,6 +51,7 @@ class Record:
     version: str = ""
     device: str = ""
     infotext_sha256: str = ""
+    extension_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def describes(self, infotext: str) -> bool:
         """Whether this infotext is the one that was stored beside the record."""
@@ -78,6 +80,9 @@ class _Wire(BaseModel):
     request: dict[str, Any]
     settings: dict[str, Any] = Field(default_factory=dict)
     models: tuple[NamedModel, ...] = Field((), max_length=1000)
+    extension_settings: dict[Annotated[str, Field(max_length=200)], str | bool | int | float | list[str]] = Field(
+        default_factory=dict, max_length=1000
+    )
 
 
 def settings_of_picture(settings: Settings) -> dict[str, Any]:
@@ -98,10 +103,12 @@ def write_record(
     infotext: str,
     version: str,
     device: str = "",
+    extension_settings: Mapping[str, Any] | None = None,
 ) -> str:
     """The record as JSON.
 
     request: what draws this picture alone.   settings: as `settings_of_picture` gives them.   infotext: the one stored beside it.
+    extension_settings: see Record.
     """
     content = {
         "schema": SCHEMA,
@@ -111,6 +118,7 @@ def write_record(
         "request": request.model_dump(mode="json"),
         "settings": dict(settings),
         "models": [asdict(model) for model in models],
+        **({"extension_settings": dict(extension_settings)} if extension_settings else {}),
     }
     return storable(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
 
@@ -136,7 +144,7 @@ def read_record(text: str) -> ReadRecord:
     except InvalidRequest as error:
         return _unusable(str(error))
     settings, refused = _read_settings(wire.settings)
-    record = Record(request, settings, wire.models, wire.version, wire.device, wire.infotext_sha256)
+    record = Record(request, settings, wire.models, wire.version, wire.device, wire.infotext_sha256, wire.extension_settings)
     return ReadRecord(record, tuple(f"The picture's setting {name[:80]!r} is left out: {reason}" for name, reason in refused.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from pydantic import ValidationError, field_validator, model_validator
@@ -15,6 +16,7 @@ from webui.core.request_parts.always_on import AlwaysOnParameters
 from webui.core.request_parts.base import LARGEST_SIDE
 from webui.core.request_parts.control import ControlParameters
 from webui.core.request_parts.depth import DepthParameters
+from webui.core.request_parts.grid import GridParameters
 from webui.core.request_parts.hires import HiresParameters
 from webui.core.request_parts.inpaint import InpaintParameters
 from webui.core.request_parts.picture import PictureParameters
@@ -32,6 +34,7 @@ class GenerationRequest(
     ControlParameters,
     RefinerParameters,
     HiresParameters,
+    GridParameters,
     DepthParameters,
     InpaintParameters,
     PictureParameters,
@@ -157,6 +160,7 @@ class GenerationRequest(
             init_images=self.init_images[index % self.batch_size :][:1] if len(self.init_images) > 1 else self.init_images,
             batch_count=1,
             batch_size=1,
+            make_grid=False,
         )
 
 
@@ -172,7 +176,9 @@ def invalid(error: ValidationError) -> InvalidRequest:
     """The error to raise for pydantic's: a single breach's own (an UnknownName, ...), or one that describes them all."""
     causes = [breach.get("ctx", {}).get("error") for breach in error.errors(include_url=False)]
     if len(causes) == 1 and isinstance(causes[0], InvalidRequest):
-        return causes[0]
+        # A copy: pydantic's error holds the original, in a way that Python's collector does not see. Raised while that one is handled,
+        # the original would hold it in turn, and both, with all that their tracebacks hold, would never leave the memory.
+        return copy(causes[0])
     return InvalidRequest(describe_validation(error))
 
 

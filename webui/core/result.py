@@ -7,6 +7,8 @@ from pathlib import Path
 
 from webui.core.extras import JobRequest, PictureRequest
 
+# Where pictures stand that extensions add when a job is drawn: behind all that it draws.
+ADDED = 500_000
 NOT_SHOWN = 1_000_000
 
 
@@ -15,7 +17,8 @@ class Picture:
     """One finished picture on disk.
 
     id: unguessable; the only name by which the outside may ask for it.
-    index: its place in the job, from 0. Grids come before, at -1, -2, ...; what is not shown stands from NOT_SHOWN on.
+    index: its place in the job, from 0. Grids come before, at -1, -2, ...; what extensions add stands from ADDED on, what is not shown
+    from NOT_SHOWN on, a grid from -NOT_SHOWN down.
     request: exactly what makes this picture again, alone.   saved: False for pictures kept only to be fetched.
     """
 

@@ -142,6 +142,10 @@ class Desk(Protocol):
         """Store a picture; the name by which a request may start from it."""
         ...
 
+    def describe(self, image: Image, model: str) -> str:
+        """A picture in words.  model: "clip" for a sentence, "deepdanbooru" or a tagger's name for tags.  Raises NotFound."""
+        ...
+
     def checkpoints(self) -> tuple[str, ...]:
         """Names of all checkpoints."""
         ...

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from webui.core.errors import InvalidRequest, UnknownName
 from webui.core.parameters import parameter
 from webui.core.request import invalid
+from webui.core.setting_parts.interrogation import InterrogationSettings
+from webui.core.setting_parts.saving import SavingSettings
+from webui.core.setting_types import Names, Whitespace
 from webui.core.upscalers import FACE_RESTORERS
 
 # The settings under these headings can change what is drawn; only they may come from a picture or belong to one job.
@@ -24,10 +27,8 @@ REFINER_PASSES = ("first pass", "second pass", "both passes")
 Number = int | float
 
 
-class Settings(BaseModel):
+class Settings(SavingSettings, InterrogationSettings):
     """All settings at one moment. A job keeps the snapshot it was submitted with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     sd_model_checkpoint: str = parameter(
         "", title="Checkpoint", help="The model that draws when a request names none.", section="Stable Diffusion"
@@ -129,11 +130,9 @@ class Settings(BaseModel):
         minimum=0.01, maximum=100.0, step=0.01, infotext="Beta schedule beta", section="Sampler parameters",
     )  # fmt: skip
     img2img_fix_steps: bool = parameter(
-        False,
-        title="With img2img, do exactly the steps asked for",
-        help="Otherwise a weaker denoising does fewer.",
+        False, title="With img2img, do exactly the steps asked for", help="Otherwise a weaker denoising does fewer.",
         section="Sampler parameters",
-    )
+    )  # fmt: skip
     img2img_extra_noise: Number = parameter(
         0.0, title="Extra noise for img2img and hires fix", help="More of it adds detail; it should stay below the denoising strength.",
         minimum=0.0, maximum=1.0, step=0.01, infotext="Extra noise", section="Sampler parameters",
@@ -251,19 +250,7 @@ class Settings(BaseModel):
         0.5, title="CodeFormer weight", help="0: the strongest effect; 1: the weakest.", minimum=0.0, maximum=1.0, step=0.01,
         section="Face restoration",
     )  # fmt: skip
-    samples_save: bool = parameter(
-        True, title="Always save pictures", help="Save every picture drawn in the browser.", section="Saving images"
-    )
-    enable_pnginfo: bool = parameter(
-        True, title="Write infotext into pictures", help="So that a picture says how it was made.", section="Saving images"
-    )
-    save_to_dirs: bool = parameter(True, title="Save into subfolders", help="Named by the pattern below.", section="Saving images")
-    directories_filename_pattern: str = parameter(
-        "[date]", title="Subfolder pattern", help="[date], [model_name], [seed], ...", max_length=200, section="Saving images"
-    )
-    samples_filename_pattern: str = parameter(
-        "", title="File name pattern", help="Empty: number and seed.  [seed], [steps], [cfg], ...", max_length=200, section="Saving images"
-    )
+    return_grid: bool = parameter(True, title="Show the grid", help="Before the pictures of a job that has several.", section="Gallery")
     control_net_no_detectmap: bool = parameter(
         False, title="Do not append control pictures", help="To the pictures that the API answers with.", section="ControlNet"
     )
@@ -306,8 +293,12 @@ class Settings(BaseModel):
         minimum=0.01, maximum=0.2, step=0.01, section="Prompt editing",
     )  # fmt: skip
     keyedit_delimiters: str = parameter(
-        r".,\/!?%^*;:{}=`~() ", title="Word delimiters", help="Where a word ends, beside tabs and line ends, when nothing is selected.",
+        r".,\/!?%^*;:{}=`~() ", title="Word delimiters", help="Where a word ends when nothing is selected.",
         section="Prompt editing",
+    )  # fmt: skip
+    keyedit_delimiters_whitespace: Whitespace = parameter(
+        ("Tab", "Carriage Return", "Line Feed"), title="Whitespace that ends a word", max_length=10, section="Prompt editing",
+        help="Beside the delimiters above: Tab, Carriage Return, Line Feed; commas between them.",
     )  # fmt: skip
     keyedit_move: bool = parameter(
         True, title="Alt+Left and Alt+Right move pieces", help="What stands between two commas of a prompt.", section="Prompt editing"
@@ -331,7 +322,7 @@ class Settings(BaseModel):
         "", title="User agent", help="What is sent as User-Agent when a picture is fetched.", max_length=200, section="Limits"
     )
 
-    disabled_extensions: tuple[str, ...] = parameter(
+    disabled_extensions: Names = parameter(
         (), title="Disabled extensions", max_length=1000, section="Extensions",
         help="Folders under extensions/ that are not loaded at the next start; commas between them.",
     )  # fmt: skip
@@ -341,8 +332,8 @@ class Settings(BaseModel):
     )  # fmt: skip
 
     localization: str = parameter(
-        "None", title="Language", max_length=100, section="User interface",
-        help="At the next start, the page in the words of an extension's localizations/NAME.json; None: in its own.",
+        "Auto", title="Language", max_length=100, section="User interface",
+        help="Of the page: the words of localizations/NAME.json. Auto: the browser's own language, where it is there. None: English.",
     )  # fmt: skip
     disable_all_extensions: str = parameter(
         "none", title="Disable all extensions", choices=("none", "extra", "all"), section="Extensions",
@@ -351,24 +342,11 @@ class Settings(BaseModel):
     # Complete for the extensions that are loaded; those of others are kept as they were stored.
     extension_settings: Mapping[str, Any] = Field(default={}, json_schema_extra={"kept_for_others": True})
 
-    @field_validator("disabled_extensions", mode="before")
-    @classmethod
-    def _from_one_text(cls, value: Any) -> Any:
-        """The Settings tab sends one text, A1111's config.json a list."""
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
     @field_validator("api_useragent")
     @classmethod
     def _one_header_line(cls, value: str) -> str:
         if not (value.isascii() and value.isprintable()):
             raise InvalidRequest(f"api_useragent: got {value[:40]!r}; a header is one line of ASCII letters.")
-        return value
-
-    @field_validator("directories_filename_pattern", "samples_filename_pattern")
-    @classmethod
-    def _stays_inside_outputs(cls, value: str) -> str:
-        if re.match(r"[/\\]|[A-Za-z]:", value) or ".." in re.split(r"[/\\]", value):
-            raise InvalidRequest(f"File name pattern: got {value!r}; it must stay inside outputs/: no '..', no drive, no '/' at the start.")
         return value
 
     @field_validator("img2img_background_color")
@@ -378,18 +356,10 @@ class Settings(BaseModel):
             raise InvalidRequest(f"img2img_background_color: got {value[:40]!r}; write six hexadecimal digits behind a #, like #ffffff.")
         return value
 
-    @field_validator("*")
-    @classmethod
-    def _one_of_the_choices(cls, value: Any, info: Any) -> Any:
-        # Not parameters_of: that reads all declarations, and this runs once for each of them.
-        extra: Any = cls.model_fields[info.field_name].json_schema_extra
-        choices = extra.get("choices")
-        if choices and value not in choices:
-            raise UnknownName(f"value for {info.field_name}", str(value), choices)
-        return value
-
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """A validated copy with these settings changed.  Raises InvalidRequest; then nothing is changed."""
+        if not changes:
+            return self
         for key in changes:
             if key not in type(self).model_fields:
                 raise UnknownName("setting", key, type(self).model_fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,14 +107,22 @@ class StyleStore:
         """
         if not style.name.strip() or style.name.startswith("#"):
             raise InvalidRequest(f"Got {style.name!r} as the name of a style; it may not be empty or begin with '#'.")
-        self._rewrite(path or self.file_of(style.name) or self._paths[0], style.name, style)
+        self._rewrite(path or self.file_of(style.name) or self._paths[0], {style.name: style})
+
+    def add(self, styles: Sequence[Style]) -> None:
+        """Put new styles into the first file, all at once.  Raises as `save`."""
+        for style in styles:
+            if not style.name.strip() or style.name.startswith("#"):
+                raise InvalidRequest(f"Got {style.name!r} as the name of a style; it may not be empty or begin with '#'.")
+        if styles:
+            self._rewrite(self._paths[0], {style.name: style for style in styles})
 
     def delete(self, name: str) -> None:
         """Remove the style from the file it comes from.  Raises NotFound, InvalidRequest and OSError as `save`."""
         path = self.file_of(name)
         if path is None:
             raise NotFound(f"There is no style {name!r}.")
-        self._rewrite(path, name, None)
+        self._rewrite(path, {name: None})
 
     def _load(self, path: Path) -> tuple[tuple[Style, ...], str]:
         """A file's styles, or none and why."""
@@ -127,13 +135,14 @@ class StyleStore:
             self._read[path] = (stamp, styles, problem)
         return self._read[path][1:]
 
-    def _rewrite(self, path: Path, name: str, style: Style | None) -> None:
+    def _rewrite(self, path: Path, changes: Mapping[str, Style | None]) -> None:
         if path not in self._paths:
             raise InvalidRequest(f"{path.name} is none of the files of styles.")
         with self._lock:
             content = _read_file(path)
             table = _Table.read(content)
-            table.put(name, style)
+            for name, style in changes.items():
+                table.put(name, style)
             if content:
                 write_atomically(path.with_name(f"{path.name}.bak"), content)
             write_atomically(path, table.write())

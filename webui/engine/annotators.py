@@ -12,7 +12,8 @@ from PIL import Image
 
 from webui.core.errors import InvalidRequest, ModelError, NotFound
 from webui.core.extension_points import is_added
-from webui.core.ports import NO_ENGINE_HOOKS, AnnotationOptions, EngineHooks
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.ports import AnnotationOptions
 from webui.core.preprocessors import FOLDER, Preprocessor, find_preprocessor
 from webui.engine.annotator_filters import FILTERS, Pixels, resized
 from webui.engine.annotator_networks import NETWORKS, Network

@@ -1,7 +1,6 @@
 """Pictures in words, by a BLIP model that lies in a folder in transformers' layout.
 
-Source: Li et al. 2022, "BLIP" (arXiv:2201.12086). Read without any code from the folder, from safetensors only; loaded for one
-picture and let go, because a caption is asked for seldom and the memory is worth more to the models that draw.
+Source: Li et al. 2022, "BLIP" (arXiv:2201.12086). Read without any code from the folder, from safetensors only.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessor
 
 from webui.core.errors import ModelError
-
-MAX_TOKENS, BEAMS = 48, 1
+from webui.core.setting_parts.interrogation import InterrogationSettings
 
 
 @torch.inference_mode()
-def caption(picture: Image, folder: Path, device: torch.device) -> str:
+def caption(picture: Image, folder: Path, device: torch.device, settings: InterrogationSettings) -> str:
     """One sentence on a picture.  Raises ModelError when the folder's files cannot be used."""
     try:
         options = {"local_files_only": True, "trust_remote_code": False}
@@ -29,5 +27,11 @@ def caption(picture: Image, folder: Path, device: torch.device) -> str:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{folder.name} cannot be used as a captioner: {str(error).splitlines()[0][:300]}") from None
     pixels = processor(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"].to(device)
-    tokens = model.generate(pixel_values=pixels, max_new_tokens=MAX_TOKENS, num_beams=BEAMS)
+    longest = settings.interrogate_clip_max_length
+    tokens = model.generate(
+        pixel_values=pixels,
+        min_new_tokens=min(settings.interrogate_clip_min_length, longest),
+        max_new_tokens=longest,
+        num_beams=settings.interrogate_clip_num_beams,
+    )
     return str(tokenizer.decode(tokens[0], skip_special_tokens=True)).strip()

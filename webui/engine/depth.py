@@ -1,4 +1,4 @@
-"""Depth from a picture by a DPT: the one inside a depth checkpoint (MiDaS's layout), or one in models/Depth (transformers' layout)."""
+"""Depth from a picture by a DPT: the one inside a depth checkpoint (MiDaS's layout), or one in a folder (transformers' layout)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import DPTConfig, DPTForDepthEstimation
 
+from webui.catalog.diffusers_folder import DEPTH, weights_in
 from webui.core.errors import InvalidRequest, ModelError
 from webui.engine.loading import TensorFile, build_skeleton, file_version
 
@@ -68,7 +69,7 @@ class DepthEstimators:
     def estimate(self, image: Image.Image, model: Path | None, checkpoint: Path | None = None) -> np.ndarray:
         """Depth (h, w) of a picture, of any range and of the model's own size; more is nearer.
 
-        The checkpoint's own model goes before the one at `model`.
+        checkpoint: a file, or a folder in diffusers' layout; its own model goes before the one at `model`.
         Raises InvalidRequest when there is no model at all, ModelError when it cannot be used.
         """
         with self._lock, torch.inference_mode():
@@ -84,7 +85,10 @@ class DepthEstimators:
             self._loaded = None
 
     def _find(self, model: Path | None, checkpoint: Path | None) -> DPTForDepthEstimation:
-        if checkpoint is not None and self._is_inside(checkpoint):
+        if checkpoint is not None and checkpoint.is_dir():
+            own = checkpoint / DEPTH
+            model = own if weights_in(own) else model
+        elif checkpoint is not None and self._is_inside(checkpoint):
             return self._kept(checkpoint, lambda: load_midas(TensorFile(checkpoint)))
         if model is None:
             raise InvalidRequest(MISSING)
@@ -118,7 +122,10 @@ def load_dpt(path: Path) -> DPTForDepthEstimation:
 
     Raises ModelError.
     """
-    file = TensorFile(path / "model.safetensors" if path.is_dir() else path)
+    weights = weights_in(path) if path.is_dir() else [path]
+    if len(weights) != 1:
+        raise ModelError(f"{path.name}: a depth model's weights are one file, model.safetensors; found {len(weights)}. Fetch it again.")
+    file = TensorFile(weights[0])
     try:
         text = (path / "config.json").read_text(encoding="utf-8") if path.is_dir() else file.metadata["config"]
         said = json.loads(text)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import methodcaller
 
@@ -179,9 +179,7 @@ class DeviceLoop:
             if not self._pipelines.resident(run.spec):
                 run.tell.put(ModelLoading(run.work.request.checkpoint))
             run.pipeline = run.lease.enter_context(self._pipelines.lease(run.spec))
-            for patch in run.patches:
-                run.lease.enter_context(patch.enter(run.pipeline.unet))
-            run.story = run.begin(run.pipeline)
+            run.story = run.begin(_patched(run.pipeline, run, set()))
         except Exception as error:  # noqa: BLE001 - the border of the job; _fail logs what is not meant for the user
             self._fail(run, error)
             return
@@ -317,6 +315,20 @@ class DeviceLoop:
         assert run.wish is not None
         own = [piece for piece in pieces if piece.run is run]
         return [torch.cat([outputs[piece] for piece in own if piece.part == part]) for part in range(len(run.wish.rows))]
+
+
+def _patched(pipeline: Pipeline, run: Run, known: set[int]) -> Pipeline:
+    """The pipeline with its UNet patched until the run ends, and so is each that comes to work beside it.
+
+    known: the UNets that are patched already: a refiner and a hires fix may share one.
+    """
+    if not run.patches:
+        return pipeline
+    if id(pipeline.unet) not in known:
+        known.add(id(pipeline.unet))
+        for patch in run.patches:
+            run.lease.enter_context(patch.enter(pipeline.unet))
+    return replace(pipeline, beside=lambda spec: _patched(pipeline.beside(spec), run, known))
 
 
 def _shape_key(run: Run, rows: Rows) -> Hashable:

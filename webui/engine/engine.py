@@ -17,22 +17,16 @@ from PIL.Image import Image
 
 from webui.core.errors import WebuiError
 from webui.core.events import TERMINAL, Annotated, EngineEvent, Failed
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.interrogation import Tag, Tagger
+from webui.core.new_hypernetwork import NewHypernetwork
 from webui.core.paths import Paths
-from webui.core.ports import (
-    NO_ENGINE_HOOKS,
-    AnnotationOptions,
-    AnyWork,
-    EmbeddingFacts,
-    EngineHooks,
-    ExtrasWork,
-    MemoryUse,
-    MergeWork,
-    Work,
-)
+from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, ExtrasWork, MemoryUse, MergeWork, Work
 from webui.core.request import GenerationRequest
+from webui.core.setting_parts.interrogation import InterrogationSettings
 from webui.engine.adapters.embeddings import read_embedding
+from webui.engine.adapters.new_hypernetwork import write_hypernetwork
 from webui.engine.annotators import Annotators
-from webui.engine.captions import caption
 from webui.engine.conditioning import Coding
 from webui.engine.control_pictures import ControlPicture, control_pictures
 from webui.engine.controls import ControlPictures
@@ -43,6 +37,7 @@ from webui.engine.extra_channels import depth_picture
 from webui.engine.extras_runner import ExtrasRunner, SideRunner
 from webui.engine.generate import Story, Tools, generate
 from webui.engine.image_models import ImageModels
+from webui.engine.interrogators import Interrogators
 from webui.engine.merging import merge
 from webui.engine.pipeline_manager import Pipeline, PipelineManager, PipelineSpec
 from webui.engine.preview import TAESD, TAESD_XL, Previews, load_taesd
@@ -65,12 +60,13 @@ class LocalEngine:
         transformers.utils.logging.disable_progress_bar()
         self._device = choose_device(options)
         self._tokenizer = build_tokenizer()
-        self.pipelines = PipelineManager(self._device, _weight_budget(self._device.torch, offload=self._device.offload))
+        self.pipelines = PipelineManager(self._device, _weight_budget(self._device.torch, offload=self._device.offload), hooks)
         max_rows = 1 if self._device.one_at_a_time else MAX_ROWS
         self.loop = DeviceLoop(self.pipelines, deterministic=options.deterministic, max_rows=max_rows)
         self._previews = Previews(*(load_taesd(paths.preview_decoders, self._device.torch, name) for name in (TAESD, TAESD_XL)))
         self._prompts = PromptCache()
         self._depth = DepthEstimators(self._device.torch)
+        self._interrogators = Interrogators(self._device.torch)
         self._annotators = Annotators(paths.preprocessors, self._device.torch, hooks)
         self._images = ImageModels(self._device, paths.converted, hooks)
         self._extras = ExtrasRunner(self._images)
@@ -179,9 +175,17 @@ class LocalEngine:
         read = read_embedding(path)
         return EmbeddingFacts(len(read.vectors), read.width, read.step, read.checkpoint)
 
-    def caption(self, picture: Image, folder: Path) -> str:
+    def write_hypernetwork(self, wish: NewHypernetwork, name: str, file: Path) -> None:
+        """Write a hypernetwork that nobody has trained yet."""
+        write_hypernetwork(wish, name, file)
+
+    def caption(self, picture: Image, folder: Path, settings: InterrogationSettings) -> str:
         """A picture in words."""
-        return caption(picture, folder, self._device.torch)
+        return self._interrogators.caption(picture, folder, settings)
+
+    def tags(self, picture: Image, tagger: Tagger) -> tuple[Tag, ...]:
+        """A picture in tags."""
+        return self._interrogators.tags(picture, tagger)
 
     def memory(self) -> MemoryUse:
         """Memory of machine and device."""

@@ -13,7 +13,8 @@ import torch
 from transformers import CLIPTokenizer
 
 from webui.core.events import Drawn, EngineEvent, Remark
-from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks, Work
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.ports import Work
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.engine.adaptation import Adaptation

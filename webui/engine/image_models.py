@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from webui.core.errors import ModelError
-from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.engine.convert_weights import converted
 from webui.engine.device import Device, release_memory
 from webui.engine.loading import file_version

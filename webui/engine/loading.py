@@ -42,6 +42,11 @@ class TensorFile:
         self.metadata: Mapping[str, str] = self._file.metadata
         self.names: frozenset[str] = self._file.names
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all tensors by name."""
+        return {name: tuple(self._file.shape(name)) for name in self.names}
+
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         """Shape of one tensor.  Raises ModelError if the file has none of that name with so many dimensions."""
         self._check(name)

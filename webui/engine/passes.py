@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from webui.core.events import EngineEvent, Preview, Progress
 from webui.core.extension_points import Moment
-from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.core.request import GenerationRequest
 from webui.core.samplers import find_sampler
 from webui.core.settings import Settings

@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import nn
 
 from webui.catalog.ldm_layout import Cut
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.core.model_paths import stem_of
 from webui.engine.adaptation import Adaptation, NetworkUse
 from webui.engine.adapters.controlnet import DIFFUSERS_WEIGHTS, check_fits, read_control_shape
@@ -172,11 +173,15 @@ class _Keys:
 
 
 class PipelineManager:
-    """Owner of all loaded components.  budget: bytes of weights to keep; what is leased is kept beyond it."""
+    """Owner of all loaded components.
 
-    def __init__(self, device: Device, budget: int) -> None:
+    budget: bytes of weights to keep; what is leased is kept beyond it.   hooks: extensions, which may have added families.
+    """
+
+    def __init__(self, device: Device, budget: int, hooks: EngineHooks = NO_ENGINE_HOOKS) -> None:
         self.device = device
         self._budget = budget
+        self._hooks = hooks
         self._lock = threading.RLock()
         self._components: dict[Hashable, _Component] = {}
         self._families: dict[Hashable, Family] = {}
@@ -221,8 +226,8 @@ class PipelineManager:
     def _join(self, spec: PipelineSpec, pinned: list[_Component]) -> Pipeline:
         file = self._files.open(spec.checkpoint)
         vae_file = self._files.open(spec.vae) if spec.vae else file
-        family = family_of(file)
-        self._families[file_version(spec.checkpoint)] = family
+        family = self._families.get(version := file_version(spec.checkpoint)) or family_of(file, self._hooks.families())
+        self._families[version] = family
         keys = self._keys(spec, family)
         device = self.device
         texts = tuple(

@@ -17,9 +17,13 @@ from PIL.Image import Image
 
 from webui.core.errors import WebuiError
 from webui.core.events import Cancelled, EngineEvent, Failed
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.interrogation import Tag, Tagger
+from webui.core.new_hypernetwork import NewHypernetwork
 from webui.core.paths import Paths
-from webui.core.ports import NO_ENGINE_HOOKS, AnnotationOptions, AnyWork, EmbeddingFacts, Engine, EngineHooks, MemoryUse
+from webui.core.ports import AnnotationOptions, AnyWork, EmbeddingFacts, Engine, MemoryUse
 from webui.core.request import GenerationRequest
+from webui.core.setting_parts.interrogation import InterrogationSettings
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +129,17 @@ class WarmingEngine:
         """Wait for the engine, then read."""
         return self._engine.result().embedding_facts(path)
 
-    def caption(self, picture: Image, folder: Path) -> str:
+    def write_hypernetwork(self, wish: NewHypernetwork, name: str, file: Path) -> None:
+        """Wait for the engine, then write."""
+        self._engine.result().write_hypernetwork(wish, name, file)
+
+    def caption(self, picture: Image, folder: Path, settings: InterrogationSettings) -> str:
         """Wait for the engine, then describe."""
-        return self._engine.result().caption(picture, folder)
+        return self._engine.result().caption(picture, folder, settings)
+
+    def tags(self, picture: Image, tagger: Tagger) -> tuple[Tag, ...]:
+        """Wait for the engine, then tag."""
+        return self._engine.result().tags(picture, tagger)
 
     def memory(self) -> MemoryUse:
         """The machine's memory; the device's too once the engine is there."""

@@ -61,8 +61,11 @@ CREATE TABLE flags (name TEXT PRIMARY KEY);
 class Database:
     """One connection to the queue's file, for all threads of this process; other processes have their own.
 
-    Writes reach the disk before they return: WAL with synchronous=FULL. Jobs are few a second, so that costs nothing
-    noticeable, and after a power cut no picture is known to the disk but not to the queue.
+    What is written outlives the process as soon as it is committed (WAL). A durable transaction has reached the disk too before it
+    returns, and all before it; another may be lost when the machine loses power, never half of it and never out of order. Durable is
+    what somebody was promised (a job is queued) and what must be on the disk before a file is (a picture's row before its name).
+    The others only spare the next start some work: a claim or an end that is lost makes a job run again, which finds its pictures
+    saved and draws none twice; a picture whose file has its name but whose row still says 'saving' is known by its hash.
     Raises StartupError when the file is damaged or of a newer version.
     """
 
@@ -74,9 +77,10 @@ class Database:
             self._connection = _open(path)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """All or nothing of what is written inside, with no other writer in between."""
         with self._lock:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -91,9 +95,9 @@ class Database:
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
 
-    def write(self, sql: str, values: Sequence[Any] = ()) -> int:
+    def write(self, sql: str, values: Sequence[Any] = (), *, durable: bool = True) -> int:
         """Do one statement; how many rows it changed."""
-        with self.transaction() as connection:
+        with self.transaction(durable=durable) as connection:
             return connection.execute(sql, values).rowcount
 
     def close(self) -> None:
@@ -107,7 +111,6 @@ def _open(path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         use_wal(connection, SECONDS_TO_WAIT_FOR_OTHERS)
-        connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from webui.core.events import Drawn, EngineEvent
-from webui.core.ports import AnyWork, Hooks, Work
+from webui.core.hook_ports import Hooks
+from webui.core.ports import AnyWork, Work
 from webui.core.request import GenerationRequest
 
 
@@ -54,5 +55,5 @@ class Finishing:
         if not isinstance(request, GenerationRequest):
             return drawn
         image, pairs = self._hooks.after_image(drawn.image, request, drawn.index, self._work.settings)
-        used = self._hooks.infotext_written({**drawn.used, **pairs}, request, drawn.index)
+        used = self._hooks.infotext_written({**drawn.used, **pairs}, request, drawn.index, self._work.settings)
         return replace(drawn, image=image, used=used)

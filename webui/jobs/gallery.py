@@ -48,7 +48,7 @@ class Gallery:
 
     def complete(self, picture_id: str) -> None:
         """The picture's file is whole and has its final name."""
-        self._database.write("UPDATE pictures SET state = 'saved' WHERE id = ?", (picture_id,))
+        self._database.write("UPDATE pictures SET state = 'saved' WHERE id = ?", (picture_id,), durable=False)
 
     def delete(self, picture_id: str) -> None:
         """Forget a picture."""
@@ -56,7 +56,7 @@ class Gallery:
 
     def delete_unsaved_of(self, job_id: str) -> None:
         """Forget the pictures of a job that were not to be kept."""
-        self._database.write("DELETE FROM pictures WHERE job_id = ? AND NOT saved", (job_id,))
+        self._database.write("DELETE FROM pictures WHERE job_id = ? AND NOT saved", (job_id,), durable=False)
 
     def find(self, picture_id: str) -> Entry | None:
         """The picture of that id, if it is complete."""

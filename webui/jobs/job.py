@@ -189,7 +189,7 @@ class Job:
     def pictures(self) -> tuple[Picture, ...]:
         """The pictures saved so far that are shown, in order of their index."""
         saved = (event.picture for event in self.log.all(ImageReady))
-        return tuple(sorted((picture for picture in saved if picture.index < NOT_SHOWN), key=lambda picture: picture.index))
+        return tuple(sorted((picture for picture in saved if abs(picture.index) < NOT_SHOWN), key=lambda picture: picture.index))
 
     @property
     def expected(self) -> int:

@@ -9,12 +9,12 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -29,7 +29,7 @@ from webui.core.paths import Paths
 from webui.core.ports import NetworkFile
 from webui.core.record import NamedModel, settings_of_picture, storable, write_record
 from webui.core.request import GenerationRequest
-from webui.core.result import Picture
+from webui.core.result import NOT_SHOWN, Picture
 from webui.jobs.database import Database
 from webui.jobs.filenames import NameFacts, file_stem, folder_parts, make_folder_inside, next_number, safe_name
 from webui.jobs.gallery import Entry, Gallery
@@ -38,8 +38,8 @@ from webui.jobs.store import kind_of_request
 
 log = logging.getLogger(__name__)
 
-FOLDER, EXTRAS_FOLDER = "txt2img-images", "extras-images"
-GRIDS, GRID_NAME = "txt2img-grids", "grid"
+# A1111's names of folders and files.
+EXTRAS_FOLDER, GRID_NAME = "extras-images", "grid"
 # A1111's name of the text that says what was done to a picture after it was drawn.
 POSTPROCESSING_KEY = "postprocessing"
 # Not a bare number: A1111 takes versions below its own 1.6 as a wish for its old arithmetic.
@@ -51,7 +51,10 @@ PROGRAM_VERSION = f"webui {__version__}"
 
 @dataclass(frozen=True)
 class ModelsUsed:
-    """What drew a picture, for its infotext, record and file name.  *_hash: ten hex digits.   device: what the engine calls it."""
+    """What drew a picture, for its infotext, record and file name.
+
+    *_hash: ten hex digits.   device: what the engine calls it.   extension_settings: of extensions, those that change pictures.
+    """
 
     model_name: str
     model_hash: str | None = None
@@ -59,6 +62,7 @@ class ModelsUsed:
     vae_hash: str | None = None
     networks: tuple[NetworkFile, ...] = ()
     device: str = ""
+    extension_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Outputs:
@@ -83,7 +87,7 @@ class Outputs:
         """
         infotext = _infotext(job, drawn, models) if infotext is None else infotext
         index = drawn.index if place is None else place
-        data = _file(job, drawn, models, infotext)
+        data, suffix = _file(job, drawn, models, infotext, index)
         entry = Entry(
             id=secrets.token_urlsafe(16),
             job_id=job.id,
@@ -95,7 +99,7 @@ class Outputs:
             infotext=infotext,
         )
         try:
-            path = self._write(entry, data, *self._place(job, drawn, models, index))
+            path = self._write(entry, data, *self._place(job, drawn, models, index, suffix))
         except OSError as error:
             where = "outputs" if job.save else "state/unsaved"
             raise WebuiError(
@@ -159,24 +163,26 @@ class Outputs:
         """Close the index. Idempotent."""
         self._database.close()
 
-    def _place(self, job: Job, drawn: Drawn, models: ModelsUsed, index: int) -> tuple[Path, Iterator[str]]:
-        """The folder for a picture, and the names it may have there, best first."""
+    def _place(self, job: Job, drawn: Drawn, models: ModelsUsed, index: int, suffix: str) -> tuple[Path, Iterator[str]]:
+        """The folder for a picture, and the names it may have there, best first.  suffix: what they end with."""
         if not job.save:
             folder = make_folder_inside(self._paths.unsaved, [self._unsaved_folder(job.id).name])
-            return folder, (f"{number:05}-{_unsaved_name(drawn)}.png" for number in count(max(index, 0)))
+            return folder, (f"{number:05}-{_unsaved_name(drawn)}{suffix}" for number in count(max(index, 0)))
         if isinstance(drawn.request, ExtrasRequest):
             folder = make_folder_inside(self._paths.outputs, [EXTRAS_FOLDER])
             stem = safe_name(PurePath(drawn.request.pictures[0].name).stem)
-            return folder, (f"{number:05}-{stem}.png" if stem else f"{number:05}.png" for number in count(next_number(folder)))
+            return folder, (f"{number:05}-{stem}{suffix}" if stem else f"{number:05}{suffix}" for number in count(next_number(folder)))
         settings = job.settings
         facts = _name_facts(job, drawn, models)
-        subfolders = folder_parts(settings.directories_filename_pattern or "[prompt_words]", facts) if settings.save_to_dirs else []
+        mode = "img2img" if facts.job.init_images else "txt2img"
+        uses_subfolders = settings.grid_save_to_dirs if index < 0 else settings.save_to_dirs
+        subfolders = folder_parts(settings.directories_filename_pattern or "[prompt_words]", facts) if uses_subfolders else []
         if index < 0:
-            folder = make_folder_inside(self._paths.outputs, [GRIDS, *subfolders])
-            return folder, (f"{GRID_NAME}-{number:04}.png" for number in count(next_number(folder, GRID_NAME)))
-        folder = make_folder_inside(self._paths.outputs, [FOLDER, *subfolders])
+            folder = make_folder_inside(self._paths.outputs, [f"{mode}-grids", *subfolders])
+            return folder, (f"{GRID_NAME}-{number:04}{suffix}" for number in count(next_number(folder, GRID_NAME)))
+        folder = make_folder_inside(self._paths.outputs, [f"{mode}-images", *subfolders])
         pattern = settings.samples_filename_pattern or ("[seed]" if settings.save_to_dirs else "[seed]-[prompt_spaces]")
-        return folder, (f"{file_stem(number, pattern, facts)}.png" for number in count(next_number(folder)))
+        return folder, (f"{file_stem(number, pattern, facts)}{suffix}" for number in count(next_number(folder)))
 
     def _write(self, entry: Entry, data: bytes, folder: Path, names: Iterator[str]) -> Path:
         root = self._root(entry)
@@ -251,15 +257,30 @@ def _infotext(job: Job, drawn: Drawn, models: ModelsUsed) -> str:
     )
 
 
-def _file(job: Job, drawn: Drawn, models: ModelsUsed, infotext: str) -> bytes:
-    """A PNG with its texts. One that was only worked on keeps how it was made, and says what was done beside that, as in A1111."""
-    writes_texts = job.settings.enable_pnginfo
+def _file(job: Job, drawn: Drawn, models: ModelsUsed, infotext: str, index: int) -> tuple[bytes, str]:
+    """A picture file with its texts, and the suffix of what it is.
+
+    One that was only worked on keeps how it was made, and says what was done beside that, as in A1111; where a format has but
+    one place for text, behind it.
+    """
+    settings = job.settings
+    if index >= NOT_SHOWN:
+        wanted = "png"  # only to go on from: nothing may be lost
+    else:
+        wanted = settings.grid_format if index < 0 else settings.samples_format
+    record = ""
     if isinstance(drawn.request, ExtrasRequest):
-        texts = {INFOTEXT_KEY: drawn.request.pictures[0].infotext, POSTPROCESSING_KEY: infotext}
-        return encode_png(drawn.image, {key: storable(text) for key, text in texts.items() if text and writes_texts})
-    told = infotext if writes_texts else ""
-    record = _record(job, drawn.request, models, infotext) if told else ""
-    return encode_picture(drawn.image, ".png", infotext=told, record=record).data
+        source = drawn.request.pictures[0].infotext
+        if settings.enable_pnginfo and wanted == "png":
+            texts = {INFOTEXT_KEY: source, POSTPROCESSING_KEY: infotext}
+            return encode_png(drawn.image, {key: storable(text) for key, text in texts.items() if text}), ".png"
+        infotext = ", ".join(filter(None, (source, infotext)))
+    elif settings.enable_pnginfo:
+        record = _record(job, drawn.request, models, infotext)
+    told = infotext if settings.enable_pnginfo else ""
+    quality, lossless = settings.jpeg_quality, settings.webp_lossless
+    encoded = encode_picture(drawn.image, wanted, infotext=told, record=record, quality=quality, lossless=lossless)
+    return encoded.data, encoded.suffix
 
 
 def _unsaved_name(drawn: Drawn) -> str:
@@ -272,7 +293,10 @@ def _record(job: Job, request: GenerationRequest, models: ModelsUsed, infotext: 
         named.append(NamedModel("vae", models.vae_name, models.vae_hash or ""))
     named += [NamedModel(RECORD_KINDS[file.kind], file.name, file.hash or "") for file in models.networks]
     settings = settings_of_picture(job.settings)
-    return write_record(request, settings, named, infotext=infotext, version=PROGRAM_VERSION, device=models.device)
+    return write_record(
+        request, settings, named, infotext=infotext, version=PROGRAM_VERSION, device=models.device,
+        extension_settings=models.extension_settings,
+    )  # fmt: skip
 
 
 def _name_facts(job: Job, drawn: Drawn, models: ModelsUsed) -> NameFacts:

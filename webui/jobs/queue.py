@@ -15,10 +15,11 @@ from webui.catalog.catalog import Catalog
 from webui.core.errors import Closing, InvalidRequest, NotFound
 from webui.core.events import Cancelled, Failed, Finished, Progress, Queued, Remark
 from webui.core.extras import JobRequest
-from webui.core.ports import Engine, Hooks
-from webui.core.prompt_preparation import PromptPreparation
+from webui.core.hook_ports import Hooks
+from webui.core.ports import Engine
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
+from webui.core.styles import StyleStore
 from webui.core.web import Web
 from webui.jobs.database import Database
 from webui.jobs.inputs import InputPictures
@@ -54,14 +55,14 @@ class JobQueue:
         outputs: Outputs,
         catalog: Catalog,
         hooks: Hooks,
-        prompts: PromptPreparation,
+        styles: StyleStore,
         *,
         workers: int = 8,
         limit: int = 1000,
         web: Web | None = None,
     ) -> None:
         self.inputs = InputPictures(database.parent / "inputs")
-        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs, prompts, web or Web())
+        self._around = Surroundings(engine, outputs, catalog, hooks, self.inputs, styles, web or Web())
         self._outputs = outputs
         self.limit = limit
         self._owners = Ownership(database.parent / "owners")
@@ -115,7 +116,7 @@ class JobQueue:
             for remark in remarks:
                 job.log.append(Remark(remark))
             self._jobs[job.id] = job
-        self._notify()
+        self._notify(1)
         return job
 
     def desk(self, settings: Settings) -> ScriptDesk:
@@ -338,11 +339,11 @@ class JobQueue:
     def _has_changed_since(self, seen: int) -> bool:
         return self._changes != seen or self._closing.is_set()
 
-    def _notify(self) -> None:
-        """Wake the workers: there may be a job to claim."""
+    def _notify(self, workers: int | None = None) -> None:
+        """Wake so many workers, None for all: there may be as many jobs to claim. All at once would only wait for each other's claims."""
         with self._change:
             self._changes += 1
-            self._change.notify_all()
+            self._change.notify(len(self._threads) if workers is None else workers)
 
 
 def _checked_id(job_id: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from webui.catalog.catalog import Catalog, Checkpoint, ModelFile
 from webui.core.errors import WebuiError
@@ -22,10 +22,13 @@ from webui.core.events import (
     Remark,
 )
 from webui.core.extras import ExtrasRequest, as_drawing
-from webui.core.ports import AnyWork, Engine, ExtrasWork, Hooks, NetworkFile, OtherModel, Work
-from webui.core.prompt_preparation import PromptPreparation
+from webui.core.hook_ports import Hooks
+from webui.core.ports import AnyWork, Engine, ExtrasWork, NetworkFile, OtherModel, Work
 from webui.core.request import GenerationRequest
+from webui.core.result import ADDED, GenerationResult
+from webui.core.styles import StyleStore
 from webui.core.web import Web
+from webui.jobs.batch_grid import paste_grid, place_of_grid, wants_grid
 from webui.jobs.controls import find_controls
 from webui.jobs.finishing import Finishing
 from webui.jobs.inputs import InputPictures
@@ -47,7 +50,7 @@ class Surroundings:
     catalog: Catalog
     hooks: Hooks
     inputs: InputPictures
-    prompts: PromptPreparation
+    styles: StyleStore
     web: Web = field(default_factory=Web)
 
 
@@ -81,7 +84,10 @@ class Run:
         """Draw until the job's end; how it ended, without a result. Never raises: this is the border of the job worker."""
         began = time.monotonic()
         try:
-            return self._draw()
+            end = self._draw()
+            if not isinstance(end, Failed) and not self.is_interrupted and isinstance(self.job.request, GenerationRequest):
+                self._add_pictures(self.job.request)
+            return end
         except WebuiError as error:
             log.warning("Job %r failed: %s", self.job.id, error)
             return Failed(str(error), type(error).__name__)
@@ -96,13 +102,39 @@ class Run:
         if self._must_stop():
             return Cancelled()
         done = self._done()
-        if len(done) == job.request.images:
-            return Finished()
+        is_drawn = len(done) == job.request.images
         if isinstance(job.request, ExtrasRequest):
-            return self._through_engine(self._extras(job.request, done))
+            return Finished() if is_drawn else self._through_engine(self._extras(job.request, done))
         request = as_drawing(job.request)
-        self._around.hooks.before_job(job.id, request)
-        return self._through_engine(self._drawing(request, done))
+        end: Finished | Cancelled | Failed = Finished()
+        if not is_drawn:
+            self._around.hooks.before_job(job.id, request)
+            end = self._through_engine(self._drawing(request, done))
+        if not isinstance(end, Failed) and not self.is_interrupted:
+            self._give_grid(request)
+        return end
+
+    def _give_grid(self, request: GenerationRequest) -> None:
+        """A picture of all pictures of the job, where one is wanted and not there yet. Its text is that of the first."""
+        outputs, settings = self._around.outputs, self.job.settings
+        if not request.make_grid:
+            return
+        there = outputs.pictures_of(self.job.id)
+        pictures = [picture for picture in there if 0 <= picture.index < request.images]
+        if not wants_grid(request, settings, len(pictures)) or any(picture.index < 0 for picture in there):
+            return
+        try:
+            # Without files an earlier run has drawn them all.
+            models = self._describe(*self._files) if self._files else self._models_of(request)
+            grid = Drawn(0, paste_grid(pictures, request.batch_size, settings), request)
+            job = replace(self.job, save=self.job.save and settings.grid_save)
+            picture = outputs.save(job, grid, models, place=place_of_grid(settings), infotext=pictures[0].infotext)
+        except (OSError, WebuiError) as error:
+            # The pictures are there, and worth more than what shows them together.
+            self.job.log.append(Remark(f"No grid was made: {error}"))
+            return
+        self.job.log.append(ImageReady(picture))
+        self._around.hooks.picture_saved(picture)
 
     def _through_engine(self, work: AnyWork) -> Finished | Cancelled | Failed:
         """Let the engine do it, telling what it tells; how it ended."""
@@ -175,7 +207,29 @@ class Run:
 
     def _done(self) -> frozenset[int]:
         """Which of the request's pictures an earlier run has saved."""
-        return self._around.outputs.indices_of(self.job.id)
+        images = self.job.request.images
+        return frozenset(index for index in self._around.outputs.indices_of(self.job.id) if 0 <= index < images)
+
+    def _add_pictures(self, request: GenerationRequest) -> None:
+        """Save what extensions add to a drawn job; what an earlier run has saved of it is kept."""
+        saved = self._around.outputs.pictures_of(self.job.id)
+        drawn = GenerationResult(request, tuple(picture for picture in saved if 0 <= picture.index < ADDED), seconds=self.seconds)
+        if not drawn.pictures:
+            return
+        known = {picture.index for picture in saved}
+        for place, one in enumerate(self._around.hooks.postprocess(drawn, self.job.settings), ADDED):
+            if place not in known:
+                models = self._models_of(one.request)
+                picture = self._around.outputs.save(self.job, Drawn(0, one.image, one.request), models, place=place, infotext=one.infotext)
+                self.job.log.append(ImageReady(picture))
+                self._around.hooks.picture_saved(picture)
+
+    def _models_of(self, request: GenerationRequest) -> ModelsUsed:
+        """What draws a request, for a picture that is given and not drawn."""
+        catalog = self._around.catalog
+        checkpoint = catalog.find_checkpoint(request.checkpoint or self.job.settings.sd_model_checkpoint, closest=False)
+        self._networks = find_networks(request, catalog)[0]
+        return self._describe(checkpoint, catalog.find_vae(request.vae or self.job.settings.sd_vae, checkpoint))
 
     def _must_stop(self) -> bool:
         return self.wants_cancel or self.is_interrupted
@@ -201,6 +255,7 @@ class Run:
             vae_hash=self._short_hash(vae) if vae else None,
             networks=self._networks,
             device=self._around.engine.device,
+            extension_settings=self._around.hooks.recorded_settings(self.job.settings),
         )
 
     def _short_hash(self, file: ModelFile) -> str | None:

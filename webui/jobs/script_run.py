@@ -24,10 +24,10 @@ from webui.core.result import NOT_SHOWN, Picture
 from webui.core.scripts import Draw, DrawFailed, DrawingEnded, Give, Plan, Shot, Steps, Tell
 from webui.core.settings import Settings
 from webui.core.upscalers import NO_UPSCALER
+from webui.jobs.describing import describe
 from webui.jobs.downloading import DownloadRun
 from webui.jobs.job import Job
 from webui.jobs.merging import MergeRun
-from webui.jobs.networks import find_networks
 from webui.jobs.outputs import ModelsUsed
 from webui.jobs.run import Run, Surroundings
 from webui.jobs.settling import settle
@@ -63,6 +63,11 @@ class ScriptDesk:
         """Store a picture; its name."""
         return self._around.inputs.add(image)
 
+    def describe(self, image: Image.Image, model: str) -> str:
+        """In words.  Raises NotFound."""
+        around = self._around
+        return describe(image, model, engine=around.engine, models=around.catalog.paths.models, settings=self._settings)
+
     def checkpoints(self) -> tuple[str, ...]:
         """By name."""
         return tuple(checkpoint.name for checkpoint in self._around.catalog.checkpoints())
@@ -95,7 +100,7 @@ class ScriptDesk:
 
     def styles(self) -> tuple[str, ...]:
         """By name."""
-        return self._around.prompts.style_names()
+        return tuple(style.name for style in self._around.styles.styles())
 
     def upscalers(self) -> tuple[str, ...]:
         """By name."""
@@ -207,15 +212,13 @@ class ScriptRun(Run):
         """The job as if it were this request alone, its prompts prepared and its files found as those of any other job."""
         first = self._place_of(draw)
         settings = self.job.settings.changed(draw.settings)
-        prompts = self._around.prompts
         asked = as_drawing(self.job.request)
-        request = _seeded(draw.request.without_script(), f"{asked.seed} {draw.request.prompt} {first}")
+        request = _seeded(draw.request.without_script().changed(make_grid=False), f"{asked.seed} {draw.request.prompt} {first}")
         request = self._around.hooks.begin(request, settings)
-        request, remarks = prompts.prepare(request, settings, (*asked.script_styles, *draw.styles))
-        request, more = prompts.draw_wildcards(request, settings)
+        request, remarks = self._around.hooks.prepare(request, settings, (*asked.script_styles, *draw.styles))
         request = self._around.hooks.settle(request, settings)
         request, notes = settle(request, settings, self._around.catalog)
-        for remark in (*remarks, *more, *notes):
+        for remark in (*remarks, *notes):
             self.job.log.append(Remark(remark))
         return replace(self.job, request=request, settings=settings, save=self.job.save and draw.keep != "dropped")
 
@@ -258,12 +261,6 @@ class ScriptRun(Run):
         )
         self.keep(picture)
         self._around.hooks.picture_saved(picture)
-
-    def _models_of(self, request: GenerationRequest) -> ModelsUsed:
-        catalog = self._around.catalog
-        checkpoint = catalog.find_checkpoint(request.checkpoint or self.job.settings.sd_model_checkpoint, closest=False)
-        self._networks = find_networks(request, catalog)[0]
-        return self._describe(checkpoint, catalog.find_vae(request.vae or self.job.settings.sd_vae, checkpoint))
 
 
 class _Part(Run):

@@ -104,8 +104,11 @@ class JobStore:
             return connection.execute("SELECT 1 FROM jobs WHERE instr(request, ?) LIMIT 1", (text,)).fetchone() is not None
 
     def retire(self, job_id: str) -> bool:
-        """Free the id of a job that has ended: the job is forgotten, its saved pictures stay. False if it has not ended."""
-        with self._database.transaction() as connection:
+        """Free the id of a job that has ended: the job is forgotten, its saved pictures stay. False if it has not ended.
+
+        Reaches the disk with the job that takes the id.
+        """
+        with self._database.transaction(durable=False) as connection:
             unfinished = "SELECT 1 FROM jobs WHERE id = ? AND state IN ('queued', 'running')"
             if connection.execute(unfinished, (job_id,)).fetchone():
                 return False
@@ -116,7 +119,9 @@ class JobStore:
 
     def claim(self) -> JobRow | None:
         """Take the next job that this process may run; nobody else gets it. None when there is none or the queue is paused."""
-        with self._database.transaction() as connection:
+        if not self.has_claimable():
+            return None  # seen by reading, so that idle workers keep nobody from writing
+        with self._database.transaction(durable=False) as connection:
             found = connection.execute(NEXT, (self._owner,)).fetchone()
             if found is None:
                 return None
@@ -133,6 +138,7 @@ class JobStore:
             "UPDATE jobs SET state = ?, owner = NULL, ended_at = ?, seconds = ?, remarks = ?, message = ?, kind = ? "
             "WHERE id = ? AND state = 'running' AND owner = ?",
             (state, time.time(), seconds, json.dumps(list(remarks)), message, kind, job_id, self._owner),
+            durable=False,
         )
 
     def put_back(self, job_id: str) -> None:
@@ -212,7 +218,7 @@ class JobStore:
 
     def delete(self, job_id: str) -> None:
         """Forget an ended job."""
-        self._database.write("DELETE FROM jobs WHERE id = ? AND ended_at IS NOT NULL", (job_id,))
+        self._database.write("DELETE FROM jobs WHERE id = ? AND ended_at IS NOT NULL", (job_id,), durable=False)
 
     @property
     def paused(self) -> bool:

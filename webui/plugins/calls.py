@@ -15,6 +15,8 @@ from webui.core.scripts import Draw, DrawFailed, DrawingEnded, Give, Steps, Tell
 
 log = logging.getLogger(__name__)
 
+# How names of the program's own plugins begin. A folder cannot be called so.
+OWN = "webui/"
 # A hook that takes longer is named in the log with its time.
 SLOW_SECONDS = 1.0
 
@@ -36,6 +38,9 @@ class Calls:
     @contextmanager
     def named(self, extension: str, place: str) -> Iterator[None]:
         """A stretch of an extension's code: its errors are named and its time is watched."""
+        if is_own(extension):
+            yield
+            return
         began = time.perf_counter()
         try:
             yield
@@ -73,6 +78,11 @@ class Calls:
         """Report what took long."""
         if seconds >= self._slow:
             log.warning("Extension '%s' took %.1f s in %s.", extension, seconds, place)
+
+
+def is_own(extension: str) -> bool:
+    """Whether it is a plugin of the program's: its errors are the program's own, with nobody's name."""
+    return extension.startswith(OWN)
 
 
 def accepted(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:

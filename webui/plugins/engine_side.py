@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from PIL import Image
 from pluggy import HookImpl
 
-from webui.core.errors import ExtensionFailed, UnknownName
-from webui.core.extension_points import MARK, Addition, Moment, NamedPatch, NewPreprocessor, NewSampler, NewSchedule, Patch
+from webui.core.errors import ExtensionFailed, UnknownName, WebuiError
+from webui.core.extension_points import (
+    MARK,
+    Addition,
+    Moment,
+    NamedPatch,
+    NewFamily,
+    NewPostprocessor,
+    NewPreprocessor,
+    NewSampler,
+    NewSchedule,
+    Patch,
+    is_added,
+)
 from webui.core.extra_networks import NetworkTag, take_networks
 from webui.core.request import GenerationRequest
 from webui.core.settings import Settings
-from webui.plugins.calls import Calls
+from webui.plugins.calls import OWN, Calls
 from webui.plugins.script import AlwaysOnScript, Processing
 
 log = logging.getLogger(__name__)
@@ -44,6 +57,10 @@ class Loaded(Protocol):
 
     def always_on(self) -> tuple[AlwaysOnScript, ...]:
         """Always-on scripts."""
+        ...
+
+    def postprocessors(self) -> tuple[NewPostprocessor, ...]:
+        """Steps of Extras, the program's own too."""
         ...
 
     @property
@@ -146,9 +163,10 @@ class EngineSide:
         schedule: NewSchedule = _find("schedule type", name, [one for addition in self._loaded.additions() for one in addition.schedules])
         return schedule
 
-    def run(self, name: str, function: Callable[..., Any], **arguments: Any) -> Any:
+    def run(self, name: str, function: Callable[..., Any], /, **arguments: Any) -> Any:
         """What the function makes of the arguments that it takes.  Raises ExtensionFailed with the extension in the name."""
-        return self._loaded.calls.call(name.rpartition(MARK)[2], name, function, arguments)
+        extension = name.rpartition(MARK)[2] if is_added(name) else OWN
+        return self._loaded.calls.call(extension, name, function, arguments)
 
     def enlarge(self, name: str, image: Image.Image, width: int, height: int) -> Image.Image:
         """The picture at this size, by the upscaler of that full name.  Raises UnknownName, ExtensionFailed."""
@@ -167,6 +185,36 @@ class EngineSide:
     def annotate(self, name: str, image: Image.Image, resolution: int) -> Image.Image:
         """What the preprocessor of that full name makes of a picture.  Raises UnknownName, ExtensionFailed."""
         return _rgb(self.run(name, self.find_preprocessor(name).annotate, image=image.convert("RGB"), resolution=resolution), name)
+
+    def find_postprocessor(self, name: str) -> NewPostprocessor:
+        """The step of Extras of that full name.  Raises UnknownName."""
+        step: NewPostprocessor = _find("postprocessor", name, self._loaded.postprocessors())
+        return step
+
+    def postprocess(
+        self, name: str, image: Image.Image, source: str, values: Mapping[str, Any], tell: Callable[[str], None]
+    ) -> Image.Image:
+        """What the step of that full name makes of a picture, maybe with transparency.  Raises UnknownName, ExtensionFailed."""
+        step = self.find_postprocessor(name)
+        answer = self.run(step.name, step.process, **{**values, "image": image, "name": source, "tell": tell})
+        if answer is None:
+            return image
+        if not isinstance(answer, Image.Image):
+            raise ExtensionFailed(f"{step.name} returned a {type(answer).__name__}; return a picture.")
+        return answer.convert("RGBA" if answer.has_transparency_data else "RGB")
+
+    def families(self) -> tuple[NewFamily, ...]:
+        """Those of extensions. One that fails to say what it recognises recognises nothing, and is in the log."""
+        return tuple(self._guarded(one) for addition in self._loaded.additions() for one in addition.families)
+
+    def _guarded(self, family: NewFamily) -> NewFamily:
+        def recognises(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+            try:
+                return bool(self.run(family.name, lambda: family.recognises(shapes)))
+            except WebuiError:
+                return False
+
+        return replace(family, recognises=recognises, build=lambda: self.run(family.name, family.build))
 
 
 class _Guided:

@@ -12,7 +12,17 @@ from typing import Any
 from PIL.Image import Image
 from pluggy import HookimplMarker, HookspecMarker
 
-from webui.core.extension_points import Moment, NewPreprocessor, NewSampler, NewSchedule, NewTab, NewUpscaler, Patch
+from webui.core.extension_points import (
+    Moment,
+    NewFamily,
+    NewPostprocessor,
+    NewPreprocessor,
+    NewSampler,
+    NewSchedule,
+    NewTab,
+    NewUpscaler,
+    Patch,
+)
 from webui.core.request import GenerationRequest
 from webui.core.result import GenerationResult, Picture
 from webui.core.settings import Settings
@@ -77,6 +87,16 @@ def register_preprocessors() -> Sequence[NewPreprocessor] | None:
 
 
 @hookspec
+def register_postprocessors() -> Sequence[NewPostprocessor] | None:
+    """Steps of the Extras tab and its API. They are called "NAME @ FOLDER" everywhere."""
+
+
+@hookspec
+def register_families() -> Sequence[NewFamily] | None:
+    """Kinds of checkpoints. They are called "NAME @ FOLDER" everywhere."""
+
+
+@hookspec
 def register_prompt_syntax() -> Mapping[str, Callable[..., str]] | None:
     """By the kind of a tag <kind:name:argument:key=value>, what makes text of it, taking any of `name`, `arguments`, `named`, `request`."""
 
@@ -91,6 +111,17 @@ def change_request(request: GenerationRequest) -> GenerationRequest | None:
     """Called once for each submitted job, before it is queued. Return a changed copy, or None to leave it as it is.
 
     Extensions are asked one after another, each with the last one's answer. Raising refuses the job.
+    """
+
+
+@hookspec
+def prepare_prompts(
+    request: GenerationRequest, settings: Settings, styles: Sequence[str], tell: Callable[[str], None]
+) -> GenerationRequest | None:
+    """Called when a request's prompts are made what will be drawn, its seed being known. Return a changed copy, or None.
+
+    The program's styles and comments come before, its wildcards behind. A job's script has it called for each request that it draws.
+    styles: names of stored styles that were asked for.   tell: takes sentences for the user.
     """
 
 

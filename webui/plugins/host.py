@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from pluggy import HookImpl, PluginManager, PluginValidationError
 
 from webui import __version__
-from webui.core.errors import ExtensionFailed, InvalidRequest, UnknownName
-from webui.core.extension_points import Addition, Assets, NewTab
+from webui.core.errors import ExtensionFailed, InvalidRequest, UnknownName, WebuiError
+from webui.core.extension_points import Addition, Assets, NewPostprocessor, NewTab
 from webui.core.result import GenerationResult, Picture
 from webui.core.scripts import Script
-from webui.core.settings import Settings
 from webui.plugins import hookspecs, scripts
-from webui.plugins.calls import SLOW_SECONDS, Calls, told
+from webui.plugins.calls import OWN, SLOW_SECONDS, Calls, is_own, told
 from webui.plugins.engine_side import EngineSide
 from webui.plugins.job_side import JobSide
 from webui.plugins.manifest import check_program_version, read_manifest
@@ -30,8 +30,7 @@ from webui.plugins.script import AlwaysOnScript
 log = logging.getLogger(__name__)
 
 NONE = "none"
-# By which the program's own plugin is registered; a folder cannot be called so.
-OWN = "webui."
+SCRIPTS_ALONE: Mapping[str, object] = MappingProxyType({"scripts": scripts})
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,18 @@ class Extension:
 class Host(JobSide):
     """Loads extensions and passes hook calls on to them; an implementation of `webui.core.ports.Hooks`.
 
-    safe_mode: list the extensions, run none of their code.   slow_seconds: a hook that takes longer is named in the log.
+    own: the program's own plugins by name, registered before all others.   safe_mode: list the extensions, run none of their code.
+    slow_seconds: a hook that takes longer is named in the log.
     """
 
-    def __init__(self, extensions_dir: Path, *, safe_mode: bool = False, slow_seconds: float = SLOW_SECONDS) -> None:
+    def __init__(
+        self,
+        extensions_dir: Path,
+        own: Mapping[str, object] = SCRIPTS_ALONE,
+        *,
+        safe_mode: bool = False,
+        slow_seconds: float = SLOW_SECONDS,
+    ) -> None:
         self._folder = extensions_dir
         self._safe_mode = safe_mode
         self._extensions: tuple[Extension, ...] = ()
@@ -68,10 +75,10 @@ class Host(JobSide):
         self._hook_names = tuple(vars(self._plugins.hook))
         self._calls = Calls(slow_seconds)
         self._is_open = False
-        self._settings_now = Settings
-        # The program's own features that are made as an extension's would be, by the same hooks.
-        self._plugins.register(scripts, name=OWN)
-        self._own_addition = read_addition(OWN, self._functions(OWN), self._calls, (), is_own=True)
+        for name, plugin in own.items():
+            self._plugins.register(plugin, name=OWN + name)
+        self._plugins.check_pending()
+        self._own_additions = tuple(read_addition(OWN + name, self._functions(OWN + name), self._calls, (), is_own=True) for name in own)
         self.engine_side = EngineSide(self)
 
     def load(self, *, disabled: Collection[str] = (), disable_all: str = NONE) -> None:
@@ -102,8 +109,13 @@ class Host(JobSide):
 
     def scripts(self) -> tuple[Script[Any], ...]:
         """The program's own, then those of extensions."""
-        every = (self._own_addition, *self._additions)
+        every = (*self._own_additions, *self._additions)
         return tuple(one for addition in every for one in addition.scripts if isinstance(one, Script))
+
+    def postprocessors(self) -> tuple[NewPostprocessor, ...]:
+        """Steps of the Extras tab, in the order in which they work: the program's own, and those of extensions."""
+        every = (*self._own_additions, *self._additions)
+        return tuple(sorted((one for addition in every for one in addition.postprocessors), key=attrgetter("order")))
 
     def find_script(self, title: str) -> Script[Any]:
         """The script of that title, whatever its case.  Raises UnknownName."""
@@ -132,6 +144,13 @@ class Host(JobSide):
         """Lay a tab out.  Raises ExtensionFailed, InvalidRequest."""
         self._calls.call(extension, f"its tab {tab.title!r}", tab.build, {})
 
+    def at_component(self, script: AlwaysOnScript, method: str, given: Mapping[str, Any]) -> None:
+        """Tell a script of a control of the page that is being laid out; one that fails is logged, and the page goes on."""
+        try:
+            self._calls.call(script.extension, method, getattr(script.script, method), given)
+        except WebuiError as error:
+            log.warning("%s", error)
+
     def add_routes(self, extension: str, router: Any, app: Any) -> None:
         """Let an extension add its routes.  Raises ExtensionFailed, InvalidRequest."""
         for implementation in self.implementations("register_routes"):
@@ -140,7 +159,6 @@ class Host(JobSide):
 
     def start(self, app: Any) -> None:
         """Tell every extension that the program begins; one that fails is logged."""
-        self._settings_now = app.settings.snapshot
         self._is_open = True
         self._tell("startup", app=app)
 
@@ -155,8 +173,7 @@ class Host(JobSide):
         self._tell("image_saved", picture=picture)
 
     def job_finished(self, job_id: str, result: GenerationResult) -> None:
-        """Tell every extension and every always-on script of the job; one that fails is logged."""
-        self.postprocess(result)
+        """Tell every extension; one that fails is logged."""
         self._tell("job_finished", job_id=job_id, result=result)
 
     def implementations(self, hook: str) -> list[HookImpl]:
@@ -164,8 +181,8 @@ class Host(JobSide):
         return list(reversed(getattr(self._plugins.hook, hook).get_hookimpls()))
 
     def implements(self, *hooks: str) -> bool:
-        """Whether any extension implements one of these."""
-        return any(getattr(self._plugins.hook, hook).get_hookimpls() for hook in hooks)
+        """Whether any extension implements one of these; the program's own plugins do not count."""
+        return any(not is_own(one.plugin_name) for hook in hooks for one in self.implementations(hook))
 
     @property
     def calls(self) -> Calls:
@@ -210,7 +227,7 @@ class Host(JobSide):
         """Take up what it adds: all of it, or none, and then it is disabled."""
         if not extension.enabled:
             return extension
-        taken = (self._own_addition, *self._additions)
+        taken = (*self._own_additions, *self._additions)
         try:
             addition = read_addition(extension.name, self._functions(extension.name), self._calls, taken)
             assets = read_assets(extension.name, extension.path)

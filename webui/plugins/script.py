@@ -8,14 +8,15 @@ A script object keeps nothing: its methods run in other threads, at other times,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL.Image import Image
 
 from webui.core.declared import declared_model
 from webui.core.errors import ExtensionFailed
+from webui.core.extension_points import AddedPicture
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.result import Picture
@@ -47,9 +48,24 @@ class PostprocessImage:
 
 @dataclass(frozen=True)
 class Processed:
-    """What postprocess gets: the job's saved pictures."""
+    """What postprocess gets: the job's saved pictures.  added: those that the script adds to them."""
 
     pictures: tuple[Picture, ...]
+    request: GenerationRequest = field(default_factory=GenerationRequest)
+    added: list[AddedPicture] = field(default_factory=list)
+
+    def add(self, image: Image, infotext: str | None = None, like: int = 0) -> None:
+        """Add a picture behind the job's own; it is saved as they are.
+
+        infotext: what stands beside it; by default what stands beside the picture that it is like, counted in `pictures`.
+        Raises TypeError for what is no picture, IndexError where there is none that it could be like.
+        """
+        if not isinstance(image, Image):
+            raise TypeError(f"processed.add got a {type(image).__name__}; give a picture")
+        model = self.pictures[like] if self.pictures else None
+        request = model.request if model and isinstance(model.request, GenerationRequest) else self.request.of_image(0)
+        beside = infotext if infotext is not None else model.infotext if model else ""
+        self.added.append(AddedPicture(image, beside, request))
 
     @property
     def infotexts(self) -> tuple[str, ...]:
@@ -71,6 +87,12 @@ class Script:
     def ui(self, is_img2img: bool) -> Mapping[str, Any]:
         """Its controls: webui.core.parameters.parameter(...) by name."""
         return {}
+
+    def before_component(self, elem_id: str, is_img2img: bool, add: Callable[[str], Any]) -> None:
+        """While the page is laid out, before the control of this id. `add("name")` lays a control of `ui` out here."""
+
+    def after_component(self, component: Any, elem_id: str, is_img2img: bool, add: Callable[[str], Any]) -> None:
+        """As before_component, after a control.  component: it, a gradio component."""
 
     def setup(self, p: Processing) -> None:
         """First of all, before the job is queued; styles and wildcards are still names."""
@@ -94,7 +116,7 @@ class Script:
         """When a picture is drawn, before it is saved."""
 
     def postprocess(self, p: Processing, processed: Processed) -> None:
-        """When the job has ended."""
+        """When all pictures are drawn and saved; further ones may be added."""
 
     def run(self, p: Processing) -> Steps:
         """Of a script that is chosen: a generator, see webui.core.scripts. As it stands, it draws the job as it is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import gradio as gr
 
 from webui.app import App
-from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.errors import InvalidRequest
 from webui.core.extensions import ConsentSheet
+from webui.ui.answers import answered
 
 
 def build_extensions(app: App) -> gr.HTML:
@@ -22,16 +22,16 @@ def build_extensions(app: App) -> gr.HTML:
 
     def list_extensions(query: dict[str, Any] | None) -> dict[str, Any]:
         check = bool((query or {}).get("check"))
-        return _answer(lambda: shown(app, check=check))
+        return answered(lambda: shown(app, check=check))
 
     def available(_: Any) -> dict[str, Any]:
-        return _answer(lambda: {"entries": [asdict(one) for one in app.installer.available()]})
+        return answered(lambda: {"entries": [asdict(one) for one in app.installer.available()]})
 
     def prepare(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"sheet": _prepared(app, query).shown()})
+        return answered(lambda: {"sheet": _prepared(app, query).shown()})
 
     def confirm(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: _done(app, f"{app.installer.confirm(str(query.get('digest'))).name} is installed."))
+        return answered(lambda: _done(app, f"{app.installer.confirm(str(query.get('digest'))).name} is installed."))
 
     def cancel(query: dict[str, Any]) -> dict[str, Any]:
         app.installer.cancel(str(query.get("digest")))
@@ -39,11 +39,13 @@ def build_extensions(app: App) -> gr.HTML:
 
     def switch(query: dict[str, Any]) -> dict[str, Any]:
         enabled = bool(query.get("on"))
-        return _answer(lambda: _done(app, f"{_enabled(app, query, on=enabled)} is {'on' if enabled else 'off'}."))
+        return answered(lambda: _done(app, f"{_enabled(app, query, on=enabled)} is {'on' if enabled else 'off'}."))
 
     def remove(query: dict[str, Any]) -> dict[str, Any]:
         folder = str(query.get("folder"))
-        return _answer(lambda: _done(app, f"{folder} is in {_where(app, app.installer.remove(folder))}, from where it comes back by hand."))
+        return answered(
+            lambda: _done(app, f"{folder} is in {_where(app, app.installer.remove(folder))}, from where it comes back by hand.")
+        )
 
     return gr.HTML(
         value=None, html_template='<section class="extensions" aria-label="Extensions"></section>', elem_id="extensions_panel",
@@ -88,10 +90,3 @@ def _where(app: App, path: Path) -> str:
 
 def _done(app: App, said: str) -> dict[str, Any]:
     return {**shown(app), "said": said}
-
-
-def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return work()
-    except WebuiError as error:
-        return {"error": str(error)}

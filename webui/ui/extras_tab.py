@@ -9,11 +9,14 @@ from typing import Any
 import gradio as gr
 
 from webui.app import App
-from webui.core.errors import InvalidRequest, NotFound, WebuiError
+from webui.core.declared import declared_model
+from webui.core.errors import InvalidRequest, NotFound
+from webui.core.extension_points import NewPostprocessor
 from webui.core.extras import MAX_PICTURES, RESIZE_MODES, ExtrasRequest, read_extras
 from webui.core.images import decode_image
 from webui.core.parameters import Parameter, parameters_of
 from webui.core.upscalers import FACE_RESTORERS
+from webui.ui.answers import answered
 from webui.ui.generate import data_url, look
 from webui.ui.paste import MAX_PICTURE_BYTES, uploaded_picture
 
@@ -32,10 +35,10 @@ def build_extras(app: App) -> gr.HTML:
         return offered(app)
 
     def take(upload: Any) -> dict[str, Any]:
-        return _answer(lambda: {"picture": app.take_picture(uploaded_picture(upload), name=_name_of(upload)).model_dump()})
+        return answered(lambda: {"picture": app.take_picture(uploaded_picture(upload), name=_name_of(upload)).model_dump()})
 
     def start(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"job": submit(app, query)})
+        return answered(lambda: {"job": submit(app, query)})
 
     def follow(query: dict[str, Any]) -> dict[str, Any]:
         return look(app, str(query["job"]), known=frozenset(query["known"]), preview_seen=None, watching=False)
@@ -49,7 +52,7 @@ def build_extras(app: App) -> gr.HTML:
             app.queue.skip(str(query["job"]))
 
     def before(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"image": picture_before(app, str(query["picture"]))})
+        return answered(lambda: {"image": picture_before(app, str(query["picture"]))})
 
     return gr.HTML(
         value=None, html_template='<section class="extras" aria-label="Extras"></section>', elem_id="extras_panel",
@@ -61,13 +64,14 @@ def build_extras(app: App) -> gr.HTML:
 def offered(app: App) -> dict[str, Any]:
     """What the tab's controls are made of: the declarations, and the names there are now."""
     upscalers = app.catalog.upscalers
-    shown = {name: _describe(one) for name, one in parameters_of(ExtrasRequest).items() if name not in ("kind", "pictures")}
+    shown = {name: _describe(one) for name, one in parameters_of(ExtrasRequest).items() if name not in ("kind", "pictures", "steps")}
     shown["scale"]["default"] = SCALE_OFFERED
     return {
         "parameters": shown,
         "upscalers": [one.name for one in upscalers.all],
         "restorers": {name: upscalers.restorer(name) is not None for name in FACE_RESTORERS},
         "modes": list(RESIZE_MODES),
+        "steps": [_describe_step(one) for one in app.host.postprocessors()],
         "folders": [f"{root.name}/" for root in roots(app)],
     }
 
@@ -85,8 +89,8 @@ def submit(app: App, query: dict[str, Any]) -> str:
     if not pictures:
         raise InvalidRequest("There is no picture to work on. Choose one.")
     request = read_extras({**options, "pictures": pictures})
-    if not request.upscalers and not request.face_restorers:
-        raise InvalidRequest("There is nothing to do: choose an upscaler, or make a face restorer visible.")
+    if not request.upscalers and not request.face_restorers and not request.steps:
+        raise InvalidRequest("There is nothing to do: choose an upscaler, make a face restorer visible, or tick a step.")
     return app.submit_extras(request, source=SOURCE).id
 
 
@@ -140,12 +144,19 @@ def _name_of(upload: Any) -> str:
     return PurePath(str(upload.data.get("name", "")).replace("\\", "/")).name
 
 
-def _answer(work: Any) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = work()
-    except WebuiError as error:
-        return {"error": str(error)}
-    return answer
+def _describe_step(step: NewPostprocessor) -> dict[str, Any]:
+    declared = parameters_of(declared_model(step.name, step.controls))
+    slug = "".join(letter if letter.isalnum() else "_" for letter in step.name.lower())
+    controls = {
+        name: {
+            **_describe(one),
+            "id": f"extras_{slug}_{name}",
+            "choices": list(one.choices) if one.choices else None,
+            "isMany": isinstance(one.default, tuple),
+        }
+        for name, one in declared.items()
+    }
+    return {"id": f"extras_{slug}", "name": step.name, "controls": controls}
 
 
 def _describe(one: Parameter) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
 import gradio as gr
 
 from webui.app import App
-from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.errors import InvalidRequest
 from webui.core.gallery import IndexedPicture, PictureQuery
+from webui.ui.answers import answered
 
 MAX_CHOSEN = 1000
 
@@ -21,16 +21,16 @@ def build_gallery(app: App) -> gr.HTML:
     looking = _Looking(app)
 
     def find(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: found(app, query))
+        return answered(lambda: found(app, query))
 
     def refresh(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"changed": looking.look(anew=bool((query or {}).get("anew")))})
+        return answered(lambda: {"changed": looking.look(anew=bool((query or {}).get("anew")))})
 
     def favour(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"marked": app.gallery.set_favourite(_ids(query), on=bool(query.get("on")))})
+        return answered(lambda: {"marked": app.gallery.set_favourite(_ids(query), on=bool(query.get("on")))})
 
     def throw_away(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"moved": app.gallery.throw_away(_ids(query))})
+        return answered(lambda: {"moved": app.gallery.throw_away(_ids(query))})
 
     return gr.HTML(
         value=None, html_template='<section class="gallery-tab" aria-label="Gallery"></section>', elem_id="gallery_panel",
@@ -83,10 +83,3 @@ def _ids(query: dict[str, Any]) -> list[str]:
     if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) > MAX_CHOSEN:
         raise InvalidRequest(f"The page named no pictures, or more than {MAX_CHOSEN}. Choose fewer.")
     return ids
-
-
-def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return work()
-    except WebuiError as error:
-        return {"error": str(error)}

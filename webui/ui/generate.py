@@ -67,7 +67,7 @@ def submit_all(
     try:
         wishes, remarks = read()
         for wish in wishes:  # one by one, so that an error loses none of those before it
-            job = app.submit(wish.request, overrides=wish.overrides, styles=wish.styles, source=source_of(tab))
+            job = app.submit(wish.request.changed(make_grid=True), overrides=wish.overrides, styles=wish.styles, source=source_of(tab))
             jobs.append(job.id)
     except WebuiError as error:
         if not jobs:
@@ -127,6 +127,18 @@ def throw_picture_away(app: App, picture_id: str) -> dict[str, Any]:
     return {"place": place}
 
 
+def show_folder_of(app: App, picture_id: str) -> dict[str, Any]:
+    """Open the folder that a drawn picture lies in, on the machine itself; or the reason why not."""
+    try:
+        picture = app.outputs.picture(picture_id)
+        if not picture.saved:
+            raise InvalidRequest("This picture is not kept: saving pictures is switched off.")
+        app.desktop.show(picture.path.parent)
+    except WebuiError as error:
+        return {"error": str(error)}
+    return {}
+
+
 def _follow(jobs: Sequence[str]) -> Followed:
     return followed(jobs[0] if jobs else None, None, jobs if len(jobs) > 1 else ())
 
@@ -146,6 +158,7 @@ def look_at_all(app: App, jobs: Sequence[str], *, known: Collection[str], previe
         "seconds": round(sum(view["seconds"] for view in present), 1),
         "remarks": list(dict.fromkeys(remark for view in present for remark in view["remarks"])),
         "order": [picture for view in present for picture in view["order"]],
+        "grids": [picture for view in present for picture in view["grids"]],
         "pictures": [picture for view in present for picture in view["pictures"]],
         "job_number": min(ended + 1, len(jobs)),
         "job_count": len(jobs),
@@ -175,9 +188,12 @@ def look(app: App, job_id: str, *, known: Collection[str], preview_seen: str | N
         "prompt": job.request.prompt if isinstance(job.request, GenerationRequest) else "",
         "expected": job.expected,
         "seconds": round(job.result.seconds, 1) if job.result else 0.0,
+        "memory": _memory(app) if job.result else None,
         "remarks": _remarks(job),
         "order": [picture.id for picture in pictures],
         "pictures": [_describe(app, picture) for picture in pictures if picture.id not in known],
+        # Of an ordinary job; what a script makes are pictures that were asked for.
+        "grids": [picture.id for picture in pictures if picture.is_grid and not getattr(job.request, "script", "")],
         **_progress(app, job),
         **(_preview(job, preview_seen) if job.state == "running" else {}),
     }
@@ -225,6 +241,14 @@ def _describe(app: App, picture: Picture) -> Mapping[str, Any]:
         **_facts(picture),
         "place": shown_place(app, picture) if picture.saved else None,
     }
+
+
+def _memory(app: App) -> dict[str, int | None] | None:
+    """Bytes that the program holds now, and of the GPU's, where there is one; None before the engine is there."""
+    if not app.engine_ready:
+        return None
+    use = app.engine.memory()
+    return {"ram": use.ram_used, "device": use.device_used, "device_total": use.device_total}
 
 
 def sent_along(request: GenerationRequest) -> Mapping[str, Any]:

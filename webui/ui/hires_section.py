@@ -14,7 +14,7 @@ from webui.core.metadata import read as read_metadata
 from webui.core.request_parts.hires import HiresParameters
 from webui.core.upscalers import LATENT_UPSCALERS
 from webui.ui.form import Wish
-from webui.ui.refiner_section import checkpoint_choices
+from webui.ui.refiner_section import add_checkpoints
 from webui.ui.tab_parts import NARROW, Parts
 
 # Says on the folded section how large the picture becomes, as App's engine will reckon it.
@@ -43,7 +43,8 @@ def build_hires(app: App, parts: Parts) -> None:
         )
         parts.add_pair("hr_scale", "hr_second_pass_steps")
         parts.add_pair("hr_resize_x", "hr_resize_y")
-        parts.add_pair("hr_checkpoint", choices=checkpoint_choices(app, "Use same checkpoint"))
+        with gr.Row(elem_classes="pair"):
+            add_checkpoints(app, parts, "hr_checkpoint", "Use same checkpoint")
         with gr.Row(elem_classes="pair"):
             parts.add("hr_sampler", choices=samplers, min_width=NARROW)
             parts.add("hr_schedule", choices=schedules, min_width=NARROW)

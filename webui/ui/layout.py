@@ -10,7 +10,8 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
-from webui.core.presets import PresetStore
+from webui.core.ui_config import UiConfig
+from webui.ui.defaults import FormDefaults, TabDefaults
 from webui.ui.depth2img_tab import DEPTH2IMG
 from webui.ui.extension_tabs import build_extension_tabs
 from webui.ui.extensions_tab import build_extensions
@@ -55,6 +56,8 @@ def build_page(app: App) -> gr.Blocks:
             for mode in MODES:
                 with gr.Tab(mode.id, id=mode.id, elem_id=f"tab_{mode.id}"):
                     drawing.append(build_tab(app, mode, quicksettings.fields))
+            defaults = TabDefaults(UiConfig(app.paths.ui_config), [FormDefaults(tab.id, tab.form) for tab in drawing])
+            defaults.lay_over()
             with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
                 build_extras(app)
             with gr.Tab("PNG Info", id="pnginfo", elem_id="tab_pnginfo"):
@@ -69,18 +72,18 @@ def build_page(app: App) -> gr.Blocks:
             with gr.Tab("Extensions", id="extensions", elem_id="tab_extensions"):
                 build_extensions(app)
             with gr.Tab("Settings", id="settings", elem_id="tab_settings"):
-                build_settings(app)
+                build_settings(app, defaults)
         models = build_models_server(app)
         build_paste(app)
         build_prompt_words(app)
-        presets = build_presets(app)
+        build_presets(app, defaults)
         build_styles_dialog(app, [tab.form.styles for tab in drawing])
         events = _build_events(tabs)
         for tab in drawing:
             connect_tab(app, tab)
             connect_scripts(app, tab.form, getattr(events, f"plan_{tab.id}"))
         connect_hires_this(app, drawing[0])
-        _connect_quicksettings(app, quicksettings, models, drawing, _connect_opening(app, page, quicksettings, drawing, events, presets))
+        _connect_quicksettings(app, quicksettings, models, drawing, _connect_opening(app, page, quicksettings, drawing, events, defaults))
     return page
 
 
@@ -105,7 +108,7 @@ def _browser_memory(name: str) -> gr.BrowserState:
 
 
 def _connect_opening(
-    app: App, page: gr.Blocks, quicksettings: Quicksettings, tabs: Sequence[Tab], events: gr.HTML, presets: PresetStore
+    app: App, page: gr.Blocks, quicksettings: Quicksettings, tabs: Sequence[Tab], events: gr.HTML, defaults: TabDefaults
 ) -> gr.BrowserState:  # fmt: skip
     """Restore this browser's forms and follow its jobs when the page opens, and keep both from then on; what was last fitted.
 
@@ -115,7 +118,7 @@ def _connect_opening(
     memories = [_browser_memory("form" if tab.id == FIRST_TAB else f"form.{tab.id}") for tab in tabs]
 
     def on_open(stored_fitted: Any, *remembered: Any) -> dict[Component, Any]:
-        stored = [kept or {"fields": presets.defaults(tab.id)} for tab, kept in zip(tabs, remembered, strict=True)]
+        stored = [kept or {"fields": defaults.values(tab.id)} for tab, kept in zip(tabs, remembered, strict=True)]
         fitted_values = stored_fitted if isinstance(stored_fitted, dict) else {}
         chosen, _ = read_stored(stored[0], ["checkpoint", "vae"])
         checkpoints = offer_checkpoints(app, chosen.get("checkpoint"))
@@ -124,7 +127,7 @@ def _connect_opening(
             changes |= _restored(app, tab, kept)
         fitting = fitting_values(app, checkpoints.value)
         for fields in (tab.form.fields for tab in tabs):
-            if chosen.get("checkpoint") != checkpoints.value or fields["width"] not in changes:
+            if chosen.get("checkpoint") != checkpoints.value or any(fields[name] not in changes for name in FITTED):
                 current = {name: changes.get(fields[name], fitted_values.get(name)) for name in FITTED}
                 changes |= {fields[name]: value for name, value in refit(current, fitted_values, fitting).items()}
         changes[fitted] = fitting

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from webui.app import App
-from webui.core.errors import InvalidRequest, NotFound, WebuiError
+from webui.core.errors import InvalidRequest
 from webui.core.images import decode_base64_image, decode_image, encode_png
 from webui.core.model_cards import KINDS, SORTS, Card, Query, base_of
 from webui.core.model_paths import stem_of
-from webui.ui import model_jobs
+from webui.ui.answers import answered
+from webui.ui.model_jobs import served
 from webui.ui.quicksettings import FITTED
 
 PREVIEW_SIDE = 768
@@ -27,40 +28,33 @@ def build_models_server(app: App) -> gr.HTML:
     """What the page's scripts ask of models, from wherever cards are shown. Its event `use_checkpoint` is connected by the layout."""
 
     def find(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: found(app, query))
+        return answered(lambda: found(app, query))
 
     def details(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: _details(app, _card(app, query)))
+        return answered(lambda: _details(app, _card(app, query)))
 
     def note(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"card": shown(app.models.change_notes(_card(app, query), _changes(query.get("changes"))))})
+        return answered(lambda: {"card": shown(app.models.change_notes(_card(app, query), _changes(query.get("changes"))))})
 
     def preview(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"card": shown(set_preview(app, _card(app, query), query))})
+        return answered(lambda: {"card": shown(set_preview(app, _card(app, query), query))})
+
+    def used(query: dict[str, Any]) -> dict[str, Any]:
+        return answered(lambda: asdict(app.uses_of(_card(app, query))))
+
+    def show_folder(query: dict[str, Any]) -> dict[str, Any]:
+        return answered(lambda: _folder_shown(app, _card(app, query)))
 
     def throw_away(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"where": str(app.models.throw_away(_card(app, query)))})
+        return answered(lambda: {"where": str(app.models.throw_away(_card(app, query)))})
 
     def refresh(_: Any) -> dict[str, Any]:
-        return _answer(lambda: {"broken": len(_refreshed(app))})
-
-    def forms(_: Any) -> dict[str, Any]:
-        return _answer(lambda: model_jobs.forms(app))
-
-    def start(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: model_jobs.start(app, str(query.get("form")), query.get("values")))
-
-    def follow(query: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: model_jobs.follow(app, str(query.get("job"))))
-
-    def stop(query: dict[str, Any]) -> None:
-        with suppress(NotFound):
-            app.queue.cancel(str(query.get("job")))
+        return answered(lambda: {"broken": len(_refreshed(app))})
 
     return gr.HTML(
         value=None, html_template="", elem_id="models_server", elem_classes="no-room", apply_default_css=False,
-        server_functions=[find, details, note, preview, throw_away, refresh, forms, start, follow, stop],
-        js_on_load="window.webui.addModelsServer(server, () => trigger('use_checkpoint'))",
+        server_functions=[find, details, note, preview, used, show_folder, throw_away, refresh, *served(app)],
+        js_on_load=f"window.webui.addModelsServer(server, () => trigger('use_checkpoint'), {str(bool(app.desktop)).lower()})",
     )  # fmt: skip
 
 
@@ -129,6 +123,11 @@ def _details(app: App, card: Card) -> dict[str, Any]:
     return {"card": shown(card), "file": card.path.name, **app.models.details(card)}
 
 
+def _folder_shown(app: App, card: Card) -> dict[str, Any]:
+    app.desktop.show(card.path.parent)
+    return {"folder": card.path.parent.name}
+
+
 def _card(app: App, query: dict[str, Any]) -> Card:
     return app.models.card(str(query.get("kind")), str(query.get("name")))
 
@@ -155,10 +154,3 @@ def _preview_address(card: Card) -> str:
     except OSError:
         return ""
     return "model-preview?" + urlencode({"kind": card.kind, "name": card.name, "v": version})
-
-
-def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return work()
-    except WebuiError as error:
-        return {"error": str(error)}

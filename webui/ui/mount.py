@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import gradio as gr
 
 from webui.app import App
 from webui.core.errors import StartupError
+from webui.ui.frontend_files import FrontendFiles
 from webui.ui.layout import build_page
 from webui.ui.paste import MAX_PICTURE_BYTES
 from webui.ui.theme import build_theme, head
@@ -25,6 +27,7 @@ def mount_ui(server: gr.routes.FastAPI, app: App, *, subpath: str = "", theme: s
     if theme not in SCHEMES:
         raise StartupError(f"--theme got {theme!r}; give light or dark, or leave it out to follow the visitor's machine.")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    server.add_route("/assets/{name}", FrontendFiles(Path(gr.routes.BUILD_PATH_LIB)).answer, methods=["GET"], include_in_schema=False)
     gr.mount_gradio_app(
         server,
         build_page(app),
@@ -38,5 +41,5 @@ def mount_ui(server: gr.routes.FastAPI, app: App, *, subpath: str = "", theme: s
         mcp_server=False,
         pwa=False,
         theme=build_theme(),
-        head=head(theme, app.host.assets(), app.settings.snapshot().localization),
+        head=head(theme, app.host.assets()),
     )

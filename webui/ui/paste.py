@@ -13,11 +13,13 @@ from webui.core.errors import InvalidRequest, WebuiError
 from webui.core.infotext_apply import PROMPTS, Change, Pasted, preview_changes
 from webui.core.metadata import PictureMetadata
 from webui.core.metadata import read as read_metadata
+from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.request_parts.control import ControlUnit
 from webui.core.request_parts.sampling import SamplingParameters
 from webui.core.settings import Settings
 from webui.core.styles import extract_styles
+from webui.ui.always_on_section import control_name
 from webui.ui.fields import EXACT_IN_BROWSERS, shown
 from webui.ui.form import WITHOUT_CONTROL, read_form_leniently
 
@@ -91,9 +93,10 @@ def preview(app: App, source: str | PictureMetadata, form: Any) -> dict[str, Any
         "is_infotext": is_infotext,
         "prompts": _prompts(app, pasted) if is_infotext else {},
         "changes": [_describe(app, change, settings) for change in changes if change.kind == "setting" or change.name in listed]
+        + _of_scripts(app, pasted, form if isinstance(form, dict) else {})
         + _templates(pasted),
         "unknown": [[key[:200], value[:2000]] for key, value in pasted.unknown.items()],
-        "remarks": list(pasted.remarks),
+        "remarks": [*pasted.remarks, *_of_extension_settings(pasted, settings)],
     }
 
 
@@ -129,6 +132,40 @@ def _describe(app: App, change: Change, settings: Settings) -> dict[str, Any]:
         "value": exact(change.new) if of_settings or change.name in WITHOUT_CONTROL else shown(change.name, change.new),
         "standing": change.new == getattr(default, change.name),
     }
+
+
+def _of_scripts(app: App, pasted: Pasted, form: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What changes of the always-on scripts' controls; a script that is not asked is as it is declared."""
+    if "always_on" not in pasted.request_changes:
+        return []
+    asked = {title.lower(): values for title, values in pasted.request_changes["always_on"].items()}
+    changes = []
+    for script in (one.as_core() for one in app.host.always_on()):
+        for argument, one in parameters_of(script.arguments).items():
+            name, default = control_name(script.title, argument), _plain(one.default)
+            new, old = _plain(asked.get(script.title.lower(), {}).get(argument, default)), form.get(name)
+            if name in form and old != new:
+                words = {"title": f"{script.title}: {one.title}", "old": _listed_in_words(old), "new": _listed_in_words(new)}
+                changes.append({"kind": "request", "name": name, **words, "value": new, "standing": new == default})
+    return changes
+
+
+def _of_extension_settings(pasted: Pasted, settings: Settings) -> list[str]:
+    """Settings of extensions that were others; a form has no place for them."""
+    now = settings.extension_settings
+    then = {name: value for name, value in pasted.settings_changes.items() if name in now and _plain(value) != _plain(now[name])}
+    return [
+        f"The setting {name} was {_listed_in_words(_plain(value))}; now it is {_listed_in_words(_plain(now[name]))}. Change it in Settings."
+        for name, value in then.items()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _listed_in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) or "(none)" if isinstance(value, list) else in_words(value)
 
 
 def exact(value: Any) -> Any:

@@ -12,6 +12,7 @@ from gradio.components import Component
 from webui.app import App
 from webui.core.errors import InvalidRequest
 from webui.ui.canvas import build_canvas, read_canvas
+from webui.ui.describe import build_describe
 from webui.ui.quicksettings import icon_button
 from webui.ui.tab_parts import Parts
 
@@ -124,6 +125,7 @@ def build_picture(app: App, parts: Parts, *, mask: bool = False, colours: bool =
             if other != parts.tab:
                 button = gr.Button(other, elem_id=parts.id(f"copy_to_{other}"), size="sm", scale=0, min_width=80)
                 button.click(None, None, None, js=f"() => window.webui.copyToEditor({parts.tab!r}, {other!r})")
+        build_describe(app, parts)
     parts.picture = canvas
     return PictureSection(canvas, wants_mask)
 

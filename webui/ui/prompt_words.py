@@ -10,7 +10,9 @@ from webui.app import App
 from webui.core.tag_files import TagFiles
 from webui.core.wildcard_files import WildcardFolder
 
-KEY_SETTINGS = ("keyedit_precision_attention", "keyedit_precision_extra", "keyedit_delimiters", "keyedit_move")
+KEY_SETTINGS = (
+    "keyedit_precision_attention", "keyedit_precision_extra", "keyedit_delimiters", "keyedit_delimiters_whitespace", "keyedit_move",
+)  # fmt: skip
 
 
 def build_prompt_words(app: App) -> gr.HTML:

@@ -23,6 +23,8 @@ NONE = "None"
 CHOSEN = "scripts"
 # An argument of this ending stands in the place of the one without it, where it has choices to offer.
 INSTEAD = "_dropdown"
+# Arguments of these endings decide what there is to offer. Each is listened to, in every tab, which the page pays for when it opens.
+DECIDING = ("_type", "_mode")
 MAX_FILE_BYTES = 500_000
 QUIET: Mapping[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
@@ -166,9 +168,8 @@ def _build_upload(target: Component, element: str) -> None:
 def _connect_choices(app: App, part: ScriptControls, values: Mapping[str, Any]) -> None:
     """Where one argument decides what another offers: the offer is made anew, and stands in the place of the box it replaces."""
     script = part.script
-    declared = parameters_of(script.arguments)
     targets = [name for name in part.arguments if name.endswith(INSTEAD)]
-    deciding = [name for name in part.arguments if name.endswith("_type") or declared[name].type is bool]
+    deciding = [name for name in part.arguments if name.endswith(DECIDING)]
     if not targets:
         return
     names = list(part.arguments)

@@ -1,25 +1,28 @@
-"""The Settings tab: every declared setting, grouped, searched, changed together, and taken over from an A1111 config.json."""
+"""The Settings tab: every declared setting, grouped, searched, changed together, and taken over from A1111's files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
 from webui.app import App
-from webui.core.errors import InvalidRequest, WebuiError
+from webui.core.errors import WebuiError
+from webui.core.localizations import AUTO, NONE, find_localizations
 from webui.core.parameters import parameters_of
-from webui.core.settings import Settings
+from webui.core.settings import PICTURE_SECTIONS, Settings
 from webui.core.upscalers import NO_UPSCALER
+from webui.ui.defaults import TabDefaults
 from webui.ui.described import describe
+from webui.ui.imports import take_over
 
-MAX_IMPORTED = 1_000_000
 
+def build_settings(app: App, defaults: TabDefaults) -> gr.HTML:
+    """Lay the tab out, inside a gr.Tab. The page keeps what is changed until it is applied, all of it or nothing.
 
-def build_settings(app: App) -> gr.HTML:
-    """Lay the tab out, inside a gr.Tab. The page keeps what is changed until it is applied, all of it or nothing."""
+    defaults: of the tabs, for a ui-config.json.
+    """
 
     def list_settings(_: Any) -> dict[str, Any]:
         return shown(app)
@@ -27,15 +30,17 @@ def build_settings(app: App) -> gr.HTML:
     def change(changes: dict[str, Any]) -> dict[str, Any]:
         return _answer(app, lambda: app.change_settings(changes))
 
-    def read_config(text: str) -> dict[str, Any]:
+    def bring(text: str) -> dict[str, Any]:
         try:
-            return read_a1111(str(text))
+            return take_over(app, defaults, str(text))
         except WebuiError as error:
             return {"error": str(error)}
+        except OSError as error:
+            return {"error": f"The file cannot be written: {error.strerror}."}
 
     return gr.HTML(
         value=None, html_template='<section class="settings" aria-label="Settings"></section>', elem_id="settings_panel",
-        server_functions=[list_settings, change, read_config], js_on_load="window.webui.addSettings(element, server)",
+        server_functions=[list_settings, change, bring], js_on_load="window.webui.addSettings(element, server)",
         apply_default_css=False,
     )  # fmt: skip
 
@@ -51,30 +56,9 @@ def shown(app: App) -> dict[str, Any]:
         sections.setdefault(declared.section or ("Other" if name in Settings.model_fields else "Extensions"), []).append(
             {**described, "locked": name in app.settings.locked}
         )
-    return {"sections": [{"title": title, "settings": settings} for title, settings in sections.items()]}
-
-
-def read_a1111(text: str) -> dict[str, Any]:
-    """What a config.json would change.  Raises InvalidRequest when it is none.
-
-    Returns: "changes" that can be taken over, "refused" with the reason by name, and how many other keys are "unknown" here.
-    """
-    if len(text) > MAX_IMPORTED:
-        raise InvalidRequest(f"The file has {len(text)} characters; a config.json has at most {MAX_IMPORTED}.")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The file is no JSON ({error}). Choose A1111's config.json.") from None
-    if not isinstance(content, dict):
-        raise InvalidRequest("The file holds no settings by name. Choose A1111's config.json.")
-    known = {name: value for name, value in content.items() if name in Settings.model_fields}
-    changes, refused = {}, {}
-    for name, value in known.items():
-        try:
-            changes[name] = Settings().changed({name: value}).model_dump()[name]
-        except InvalidRequest as error:
-            refused[name] = str(error)
-    return {"changes": changes, "refused": refused, "unknown": len(content) - len(known)}
+    # What changes pictures comes first, whatever order the declarations come in.
+    ordered = sorted(sections.items(), key=lambda section: section[0] not in PICTURE_SECTIONS)
+    return {"sections": [{"title": title, "settings": settings} for title, settings in ordered]}
 
 
 def _offers(app: App) -> Mapping[str, tuple[str, ...]]:
@@ -85,6 +69,7 @@ def _offers(app: App) -> Mapping[str, tuple[str, ...]]:
         "sd_model_checkpoint": ("", *(checkpoint.name for checkpoint in catalog.checkpoints())),
         "sd_vae": ("Automatic", "None", *(vae.name for vae in catalog.vaes())),
         "upscaler_for_img2img": upscalers,
+        "localization": (AUTO, NONE, *find_localizations(app.paths, app.host.assets())),
     }
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
+from webui.ui.always_on_section import ScriptPlaces
 from webui.ui.form import Form, Section, Wish, read_form
 from webui.ui.generate import Followed, act, draw_again, submit, submit_all
 from webui.ui.sections import FOLDED
@@ -59,7 +60,7 @@ class Tab:
 
 def build_tab(app: App, mode: Mode, shared: Mapping[str, Component]) -> Tab:
     """Lay a tab out, inside a gr.Tab.  shared: the controls above the tabs, by the request's parameter."""
-    parts = Parts(mode.id)
+    parts = Parts(mode.id, places=ScriptPlaces(app, mode.id))
     top = build_top_row(app, parts)
     with gr.Row(elem_id=parts.id("columns"), elem_classes="tab-columns"):
         with gr.Column(elem_id=parts.id("settings"), elem_classes="settings-column", scale=1, min_width=320):

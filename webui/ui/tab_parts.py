@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import gradio as gr
 from gradio.components import Component
 
 from webui.app import App
 from webui.ui import fields
-from webui.ui.generate import look_at_all, throw_picture_away
+from webui.ui.generate import look_at_all, show_folder_of, throw_picture_away
 from webui.ui.prompt_box import build_prompt_box
 from webui.ui.quicksettings import icon_button
 from webui.ui.styles_bar import StylesBar, build_styles
@@ -18,28 +20,45 @@ from webui.ui.styles_bar import StylesBar, build_styles
 NARROW = 130
 
 
+class Places(Protocol):
+    """Whoever is told of components."""
+
+    def around(self, elem_id: str, build: Callable[[], Component]) -> Component:
+        """Build it, telling before and after."""
+        ...
+
+    def rest(self) -> Any:
+        """Lay out what has found no place; the section of the form that it makes."""
+        ...
+
+
 @dataclass
 class Parts:
     """A tab while it is laid out.  tab: its id.   fields: controls by the request's parameter.
 
     canvases: the element of each picture editor, by its control's name; what is drawn there is stored before a job is queued.
-    picture: the editor of the picture that jobs start from.
+    picture: the editor of the picture that jobs start from.   places: who is told of each control while it is laid out.
     """
 
     tab: str
     fields: dict[str, Component] = field(default_factory=dict)
     canvases: dict[str, str] = field(default_factory=dict)
     picture: Component | None = None
+    places: Places | None = None
 
     def add(self, *names: str, **looks: Any) -> None:
         """Lay the controls of these parameters out."""
         for name in names:
-            self.fields[name] = fields.field(name, tab=self.tab, **looks)
+            self.fields[name] = self.placed(fields.element_id(name, self.tab), partial(fields.field, name, tab=self.tab, **looks))
 
     def add_pair(self, *names: str, **looks: Any) -> None:
         """The same, beside each other."""
         with gr.Row(elem_classes="pair"):
             self.add(*names, min_width=NARROW, **looks)
+
+    def placed(self, elem_id: str, build: Callable[[], Component]) -> Any:
+        """Build a component, with what extensions lay out before and after it."""
+        return self.places.around(elem_id, build) if self.places else build()
 
     def id(self, name: str) -> str:
         """The id of an element of this tab."""
@@ -62,8 +81,9 @@ def build_top_row(app: App, parts: Parts) -> TopRow:
     tab = parts.tab
     with gr.Row(elem_id=parts.id("toprow"), elem_classes="toprow"):
         with gr.Column(elem_id=parts.id("prompts"), elem_classes="prompts", scale=6):
-            parts.fields["prompt"] = build_prompt_box(app, "prompt", tab=tab, placeholder="What should the picture show?")
-            parts.fields["negative_prompt"] = build_prompt_box(app, "negative_prompt", tab=tab, placeholder="What should it not show?")
+            for name, asks in (("prompt", "What should the picture show?"), ("negative_prompt", "What should it not show?")):
+                box = partial(build_prompt_box, app, name, tab=tab, placeholder=asks)
+                parts.fields[name] = parts.placed(fields.element_id(name, tab), box)
             with gr.Row(elem_id=parts.id("tools"), elem_classes=["with-button", "prompt-tools"]):
                 styles = build_styles(tab)
                 # A1111's id of the first tab's button; further ones need one of their own.
@@ -75,7 +95,8 @@ def build_top_row(app: App, parts: Parts) -> TopRow:
                 icon_button("Models under the prompts", "cards", parts.id("extra_networks_button"))
             overrides = _build_overrides(tab)
         with gr.Column(elem_id=parts.id("actions"), elem_classes="actions", scale=1, min_width=160):
-            generate = gr.Button("Generate", elem_id=parts.id("generate"), elem_classes="generate", variant="primary", size="lg")
+            button = partial(gr.Button, "Generate", elem_id=parts.id("generate"), elem_classes="generate", variant="primary", size="lg")
+            generate = parts.placed(parts.id("generate"), button)
             with gr.Row(elem_classes="running-buttons"):
                 interrupt = gr.Button("Interrupt", elem_id=parts.id("interrupt"))
                 skip = gr.Button("Skip", elem_id=parts.id("skip"), elem_classes="skip")
@@ -145,9 +166,12 @@ def build_results(app: App, tab: str) -> gr.HTML:
     def throw_away(query: dict[str, Any]) -> dict[str, Any]:
         return throw_picture_away(app, str(query.get("picture")))
 
+    def show_folder(query: dict[str, Any]) -> dict[str, Any]:
+        return show_folder_of(app, str(query.get("picture")))
+
     events = ", ".join(f"{name}: () => trigger({name!r})" for name in ("hires", "redraw"))
     return gr.HTML(
         value=None, html_template='<section class="results" aria-label="Results"></section>', elem_id=f"{tab}_results",
-        server_functions=[follow, throw_away], apply_default_css=False,
+        server_functions=[follow, throw_away, show_folder], apply_default_css=False,
         js_on_load=f"window.webui.addResults({tab!r}, element, props, server, watch, {{{events}}})",
     )  # fmt: skip

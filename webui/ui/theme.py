@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
@@ -20,20 +20,20 @@ from webui.ui.paste import MAX_PICTURE_BYTES
 
 TITLE = "Stable Diffusion"
 FILES = "extension-files"
-NO_LOCALIZATION = "None"
 TABS = ("txt2img", "img2img", "inpaint", "depth2img")
 ASSETS = Path(__file__).parent / "assets"
 STYLES = (
-    "page.css", "controls.css", "icons.css", "prompts.css", "completion.css", "sheets.css", "results.css", "compare.css", "pnginfo.css",
-    "extras.css", "queue.css", "models.css", "settings.css", "extensions.css", "gallery.css", "canvas.css", "pictures.css",
+    "page.css", "controls.css", "icons.css", "prompts.css", "completion.css", "sheets.css", "results.css", "zoom.css", "compare.css",
+    "pnginfo.css", "extras.css", "queue.css", "models.css", "settings.css", "extensions.css", "gallery.css", "canvas.css", "pictures.css",
     "controlnet.css", "narrow.css",
 )  # fmt: skip
 SCRIPTS = (
-    "page.js", "memory.js", "zip.js", "form.js", "tools.js", "prompts.js", "prompt_keys.js", "colours.js", "completion.js", "history.js",
-    "presets.js", "paste.js", "styles.js", "send.js", "compare.js", "results_more.js", "forever.js", "results.js", "pnginfo.js",
-    "extras.js", "queue.js", "canvas_layers.js", "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js",
-    "canvas_editor.js", "canvas.js", "batch.js", "depth.js", "controlnet.js", "models.js", "model_sheet.js", "model_jobs.js",
-    "settings.js", "gallery.js", "extensions.js", "extension_api.js",
+    "page.js", "localization.js", "memory.js", "zip.js", "form.js", "tools.js", "prompts.js", "prompt_keys.js", "colours.js",
+    "completion.js", "history.js", "presets.js", "paste.js", "styles.js", "send.js", "zoom.js", "lightbox.js", "compare.js",
+    "results_more.js", "forever.js", "results.js", "pnginfo.js", "extras_steps.js", "extras.js", "queue.js", "canvas_layers.js",
+    "canvas_view.js", "canvas_bar.js", "canvas_gestures.js", "canvas_sender.js", "canvas_editor.js", "canvas.js", "batch.js", "depth.js",
+    "describe.js", "controlnet.js", "folder_tree.js", "models.js", "model_sheet.js", "model_jobs.js", "settings.js", "gallery.js",
+    "extensions.js", "extension_api.js",
 )  # fmt: skip
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 FONT_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -93,12 +93,12 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def head(scheme: str | None, assets: Sequence[Assets] = (), localization: str = NO_LOCALIZATION) -> str:
+def head(scheme: str | None, assets: Sequence[Assets] = ()) -> str:
     """What the page's head gets: our styles, our scripts, what these must know, and those of extensions.
 
     The styles come this way, not as gradio's `css`, because gradio confines that to what is inside its container, and the
     theme's and the job's state stand on the body.   scheme: "dark", "light", or None for the visitor's own.
-    assets: the files of extensions.   localization: the name of the files of theirs that say the page in other words.
+    assets: the files of extensions.
     """
     facts = {
         "title": TITLE,
@@ -112,7 +112,6 @@ def head(scheme: str | None, assets: Sequence[Assets] = (), localization: str = 
         "seedExtras": {name: shown(name, declared(name).default) for name in SEED_EXTRAS},
         "largestPicture": MAX_PICTURE_BYTES,
         "extensions": [one.extension for one in assets],
-        "localization": [(one.extension, path) for one in assets for path in one.localizations if PurePosixPath(path).stem == localization],
     }
     known = json.dumps(facts).replace("<", "\\u003c")
     added = "".join(map(_tags, assets))

@@ -48,6 +48,12 @@ def test_loopback_goes_from_one_strength_to_the_other_along_its_curve(curve: str
     assert played.draws[0].pairs == {"Final denoising strength": "0.4", "Denoising curve": curve}
 
 
+@pytest.mark.parametrize(("who", "meant"), [("CLIP", "clip"), ("DeepBooru", "deepdanbooru")])
+def test_each_loop_adds_to_the_prompt_what_is_on_the_picture_that_it_begins_with(who: str, meant: str) -> None:
+    played = started(Loopback(), painting(64, 64), loops=2, copied=False, append_interrogation=who)
+    assert [request.prompt for request in played.requests] == [f"a cat, {meant} sees grey", f"a cat, {meant} sees red"]
+
+
 def test_each_loop_begins_with_the_last_ones_picture_and_each_batch_with_the_first() -> None:
     played = started(Loopback(), painting(64, 64), loops=2, batch_count=2, copied=False)
     names = [request.init_images[0] for request in played.requests]
@@ -126,7 +132,7 @@ def test_outpainting_mk2_keeps_the_picture_and_grows_on_every_side_in_turn() -> 
         (Outpainting(), {"direction": []}, "at least one side"),
         (OutpaintingMk2(), {"pixels": 256}, "would see nothing"),
         (Loopback(), {"loops": 0}, "loops: got 0"),
-        (Loopback(), {"append_interrogation": "CLIP"}, "CLIP"),
+        (Loopback(), {"append_interrogation": "nobody"}, "CLIP"),
     ],
 )
 def test_what_cannot_be_is_refused(script: Script[Any], values: dict[str, Any], says: str) -> None:

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
-
-from webui.core.errors import InvalidRequest, UnknownName
+from webui.core.errors import InvalidRequest
+from webui.core.parameters import Declared
 
 LARGEST_SIDE = 8192
 
 
-class RequestPart(BaseModel):
+class RequestPart(Declared):
     """Some of a request's parameters: those of one feature, with the rules among them. GenerationRequest is made of all parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @field_validator("*")
-    @classmethod
-    def _one_of_the_choices(cls, value: Any, info: Any) -> Any:
-        extra: Any = cls.model_fields[info.field_name].json_schema_extra
-        choices = (extra or {}).get("choices")
-        if choices and value not in choices:
-            raise UnknownName(f"value for {info.field_name}", value, choices)
-        return value
 
 
 def check_picture_hashes(field: str, *names: str) -> None:

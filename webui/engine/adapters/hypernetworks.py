@@ -140,14 +140,14 @@ def _build(size: int, description: Mapping[Any, Any], tensors: Mapping[str, Any]
     if not isinstance(structure, list) or not 2 <= len(structure) <= MAX_LAYERS or structure[0] != 1 or structure[-1] != 1:
         raise ValueError(f"its layer structure is {structure!r}; it must begin and end with 1")
     with torch.device("meta"):
-        network = nn.Sequential(*_layers(size, structure, description)).eval().requires_grad_(False)
+        network = nn.Sequential(*hypernetwork_layers(size, structure, description)).eval().requires_grad_(False)
     with torch.inference_mode(False):
         renamed = {_renamed(name).removeprefix("linear."): tensor.float() for name, tensor in tensors.items()}
         network.load_state_dict(renamed, strict=True, assign=True)
     return network
 
 
-def _layers(size: int, structure: Sequence[float], description: Mapping[Any, Any]) -> list[nn.Module]:
+def hypernetwork_layers(size: int, structure: Sequence[float], description: Mapping[Any, Any]) -> list[nn.Module]:
     """The layers in their order, on which the tensors' names depend: linear, activation, norm, dropout (which does nothing here)."""
     activation = _activation(description.get("activation_func"))
     dropouts = _dropouts(structure, description)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from webui.core.errors import ExtensionFailed
-from webui.core.ports import EngineHooks
+from webui.core.hook_ports import EngineHooks
 from webui.engine.samplers.base import Denoise, Sampling
 from webui.engine.samplers.sigma_methods import Begin, SigmaRun
 from webui.engine.schedules import Wish

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from webui.core.extension_points import is_added
-from webui.core.ports import NO_ENGINE_HOOKS, EngineHooks
+from webui.core.hook_ports import NO_ENGINE_HOOKS, EngineHooks
 from webui.core.samplers import Sampler, find_sampler, find_schedule, resolve_schedule
 from webui.engine.noise_levels import NoiseLevels
 from webui.engine.samplers import consistency, timestep, unipc

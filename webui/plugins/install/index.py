@@ -35,19 +35,19 @@ def read_index(place: str, data: Path, web: Web, installed: Iterable[InstalledEx
     listed = content.get("extensions") if isinstance(content, dict) else None
     if not isinstance(listed, list):
         raise InvalidRequest('The index lists no extensions; it has to be an object with a list called "extensions", as A1111\'s is.')
-    folders = {_plain(one.source): one.folder for one in installed if one.source and not one.removed}
-    entries = (_entry(one, web, folders) for one in listed[:MAX_ENTRIES])
+    here = {_plain(one.source): one for one in installed if one.source and not one.removed}
+    entries = (_entry(one, web, here) for one in listed[:MAX_ENTRIES])
     return tuple(entry for entry in entries if entry is not None)
 
 
-def _entry(one: Any, web: Web, folders: Mapping[str, str]) -> IndexEntry | None:
+def _entry(one: Any, web: Web, installed: Mapping[str, InstalledExtension]) -> IndexEntry | None:
     """None for what has no name, or no address that could be installed from."""
     if not isinstance(one, dict):
         return None
     name, url = _text(one.get("name")), str(one.get("url") or "")
     if not name or not (url.startswith("pypi:") or url.partition("://")[0] in web.schemes):
         return None
-    tags, stars = one.get("tags"), one.get("stars")
+    tags, stars, here = one.get("tags"), one.get("stars"), installed.get(_plain(url))
     return IndexEntry(
         name=name,
         url=url[:MAX_TEXT],
@@ -55,7 +55,8 @@ def _entry(one: Any, web: Web, folders: Mapping[str, str]) -> IndexEntry | None:
         tags=tuple(filter(None, map(_text, tags[:50]))) if isinstance(tags, list) else (),
         added=_text(one.get("added"))[:20],
         stars=stars if isinstance(stars, int) and 0 <= stars < 10**9 else 0,
-        folder=folders.get(_plain(url), ""),
+        folder=here.folder if here else "",
+        update=here.update if here else "",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from webui.core.infotext import with_pairs
 from webui.core.parameters import parameter
@@ -11,6 +13,8 @@ from webui.core.scripts import Desk, Draw, DrawingEnded, Give, Plan, Script, Scr
 from webui.plugins.scripts.grids import Sheet, paste_grid
 
 CURVES = ("Aggressive", "Linear", "Lazy")
+# A1111's words, and who is meant.
+DESCRIBERS: Mapping[str, str] = MappingProxyType({"CLIP": "clip", "DeepBooru": "deepdanbooru"})
 
 
 class LoopbackArguments(ScriptArguments):
@@ -26,8 +30,9 @@ class LoopbackArguments(ScriptArguments):
         "Linear", title="Denoising strength curve", help="Aggressive: soon near the final strength. Lazy: late.", choices=CURVES
     )
     append_interrogation: str = parameter(
-        "None", title="Append interrogated prompt", help="There is no interrogator in this version.", choices=("None",)
-    )
+        "None", title="Append interrogated prompt", choices=("None", *DESCRIBERS),
+        help="Before each loop, behind the prompt: what is on the picture that it begins with, as a sentence (CLIP) or as tags.",
+    )  # fmt: skip
 
 
 class Loopback(Script[LoopbackArguments]):
@@ -55,6 +60,9 @@ class Loopback(Script[LoopbackArguments]):
                 step = current.changed(init_images=request.init_images[:1], masked_content=request.masked_content)
                 for loop in range(arguments.loops):
                     strength = denoising_of(loop, request.denoising_strength, arguments)
+                    if who := DESCRIBERS.get(arguments.append_interrogation):
+                        said = desk.describe(desk.open(step.init_images[0]), who)
+                        step = step.changed(prompt=", ".join(filter(None, (request.prompt, said))))
                     (shot,) = yield Draw(step.changed(denoising_strength=strength), pairs=pairs)
                     step = step.changed(init_images=(desk.keep(shot.image),), masked_content="original", seed=_next(step.seed))
                 finished.append(shot)

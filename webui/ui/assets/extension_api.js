@@ -1,4 +1,4 @@
-// What extensions' scripts may use, under A1111's names, and the page's words in another language.
+// What extensions' scripts may use, under A1111's names.
 "use strict";
 {
   const ui = window.webui;
@@ -25,39 +25,11 @@
   window.extensionFile = (extension, path) => ui.address(`extension-files/${encodeURIComponent(extension)}/${path}`);
   window.extensionRoute = (extension, path) => ui.address(`extension-api/${encodeURIComponent(extension)}/${path}`);
 
-  let words = {};
-  const translate = (node) => {
-    const own = node.nodeValue.trim();
-    const other = Object.hasOwn(words, own) ? words[own] : null;
-    if (typeof other === "string" && other) node.nodeValue = node.nodeValue.replace(own, other);
-  };
-  const inside = (node) => node.nodeType === Node.ELEMENT_NODE && Boolean(node.closest("textarea, script, style, [data-untranslated]"));
-  const translateAll = (root) => {
-    if (root.nodeType === Node.TEXT_NODE) {
-      if (!root.parentElement || !inside(root.parentElement)) translate(root);
-      return;
-    }
-    if (root.nodeType !== Node.ELEMENT_NODE || inside(root)) return;
-    const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) if (!inside(texts.currentNode.parentElement)) translate(texts.currentNode);
-    for (const element of [root, ...root.querySelectorAll("[placeholder]")]) {
-      if (element.placeholder && Object.hasOwn(words, element.placeholder)) element.placeholder = words[element.placeholder];
-    }
-  };
-  const loadWords = async () => {
-    for (const [extension, path] of ui.facts.localization) {
-      const answer = await fetch(window.extensionFile(extension, path));
-      if (answer.ok) words = { ...words, ...(await answer.json()) };
-    }
-    if (Object.keys(words).length) translateAll(document.body);
-  };
-
   let currentTab = null, isWaiting = false;
   const changes = [];
   const look = () => {
     isWaiting = false;
     const seen = changes.splice(0);
-    if (Object.keys(words).length) for (const change of seen) for (const node of change.addedNodes) translateAll(node);
     tell(heard.update, seen);
     tell(heard.afterUpdate, seen);
     const tab = window.get_uiCurrentTab()?.textContent ?? null;
@@ -71,7 +43,6 @@
     opened();
     isLoaded = true;
     tell(heard.loaded.splice(0));
-    if (ui.facts.localization.length) loadWords();
     if (!ui.facts.extensions.length) return;  // nobody listens
     new MutationObserver((more) => {
       changes.push(...more);

@@ -78,6 +78,8 @@
     }
 
     show({ extensions, allowed, said }) {
+      this.installed = extensions;
+      if (this.entries.length) this.showEntries();
       this.list.replaceChildren(...extensions.map((one) => this.row(one)));
       this.none.hidden = extensions.length > 0;
       this.restart.hidden = !extensions.some((one) => one.restart_needed);
@@ -175,8 +177,16 @@
       this.count.textContent = `${fits.length} of ${this.entries.length}${fits.length > SHOWN ? `; the first ${SHOWN} are shown` : ""}`;
       this.offered.replaceChildren(...fits.slice(0, SHOWN).map((one) => make("li", { className: "extension" },
         make("div", { className: "extension-text" }, make("h3", {}, one.name), make("p", {}, one.description), make("p", { className: "note" }, [one.stars && `★ ${one.stars}`, one.added, one.url].filter(Boolean).join(" · ")), tags(one.tags)),
-        make("div", { className: "extension-actions" }, one.folder ? make("p", { className: "note" }, "Installed") : button("Look at it", () => this.prepare({ source: one.url }))))));
+        make("div", { className: "extension-actions" }, ...this.standing(one)))));
       this.busy("");
+    }
+
+    /** What can be done with an entry of the index, as far as is known of what is installed. */
+    standing(entry) {
+      const here = this.installed.find((one) => !one.removed && plain(one.source) === plain(entry.url));
+      if (!here) return [button("Look at it", () => this.prepare({ source: entry.url }))];
+      if (!here.update) return [make("p", { className: "note" }, "Installed")];
+      return [make("p", { className: "note" }, `Installed; newer: ${here.update.slice(0, 12)}`), button("Update", () => this.prepare({ folder: here.folder }))];
     }
 
     tell(text) {
@@ -185,6 +195,8 @@
     }
   }
 
+  // The same for two spellings of one repository's address.
+  const plain = (url) => url.trim().replace(/\/$/, "").replace(/\.git$/, "").toLowerCase();
   const tags = (names) => names.length ? make("p", { className: "extension-tags" }, ...names.map((name) => make("span", {}, name))) : "";
 
   class ConsentSheet {

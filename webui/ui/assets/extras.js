@@ -121,6 +121,7 @@
       });
       this.byFactor = make("div", { className: "extras-group" }, ...fields);
       this.toSize = make("div", { className: "extras-group", hidden: true }, ...sizes, this.tick("crop"));
+      this.steps = this.offer.steps.map(ui.extrasStep);
       const block = (title, id, ...content) => make("fieldset", { id, className: "extras-block" }, make("legend", {}, title), ...content);
       const faces = Object.entries(this.offer.restorers).map(([name, found]) => {
         const low = name.toLowerCase(), rows = [this.slider(`${low}_visibility`), ...(low === "codeformer" ? [this.slider("codeformer_weight")] : [])];
@@ -129,7 +130,8 @@
       });
       return make("div", { className: "extras-options" },
         block("Upscale", "extras_upscale", make("div", { className: "ticks" }, ...this.modes), this.byFactor, this.toSize,
-          this.select("upscaler_1"), this.select("upscaler_2"), this.slider("upscaler_2_visibility")), ...faces);
+          this.select("upscaler_1"), this.select("upscaler_2"), this.slider("upscaler_2_visibility")), ...faces,
+        ...this.steps.map((step) => step.element));
     }
 
     showMode() {
@@ -180,7 +182,7 @@
 
     options() {
       const values = Object.fromEntries(Object.entries(this.controls).map(([name, read]) => [name, read()]));
-      return { ...values, resize_mode: this.resizeMode() };
+      return { ...values, resize_mode: this.resizeMode(), steps: this.steps.map((step) => step.read()).filter(Boolean) };
     }
 
     // The job.
@@ -349,7 +351,7 @@
       const picture = this.results.get(this.chosen);
       const answer = await fetch(ui.address(picture.path)).catch(() => null);
       if (!answer?.ok) this.tell("The picture's file is gone.");
-      else ui.inspectPicture(new File([await answer.blob()], picture.name, { type: "image/png" }));
+      else ui.inspectPicture(new File([await answer.blob()], picture.name));
     }
   }
 }

@@ -50,7 +50,7 @@
         const title = ui.facts.titles[kind][name] ?? name;
         const shown = value === true ? "on" : value === false ? "off" : String(value);
         return make("button", { type: "button", className: "chip icon-cancel", title: `Remove: ${title}`, onclick: () => this.remove(kind, name) },
-          make("span", {}, `${title}: ${shown}`));
+          make("span", {}, title, `: ${shown}`));
       });
     }
 

@@ -5,7 +5,15 @@
   const { make, makeButton } = ui;
   const PAGE = 60, PAUSE = 150, SURE = 3000;
 
-  ui.addGallery = (element, server) => new GalleryTab(element.querySelector(".gallery-tab"), server);
+  let gallery = null;
+  ui.addGallery = (element, server) => { gallery = new GalleryTab(element.querySelector(".gallery-tab"), server); };
+  /** Open the Gallery with the pictures that a text finds. */
+  ui.searchGallery = async (text) => {
+    ui.showTab("gallery");
+    await ui.until(() => gallery);
+    gallery.search.value = text;
+    await gallery.set({ text });
+  };
 
   class GalleryTab {
     constructor(root, server) {
@@ -174,12 +182,15 @@
     constructor(gallery) {
       Object.assign(this, { gallery, tab: "gallery" });
       this.image = make("img", { alt: "" });
+      const stage = make("div", { className: "viewer-stage" }, this.image);
+      this.zoom = new ui.Zoom(stage, this.image, { step: (by) => this.go(by) });
       this.words = make("div", { className: "infotext" });
       this.facts = make("p", { className: "note" });
       this.star = makeButton("Favourite", "star", () => this.favour(), { id: "gallery_view_favourite", className: "tool icon-star" });
+      const button = (name, icon, by) => makeButton(name, icon, () => this.go(by), { className: `tool icon-${icon}` });
       const close = makeButton("Close", "cancel", () => this.root.close(), { className: "tool small icon-cancel viewer-close" });
       this.root = make("dialog", { className: "viewer", onkeydown: (event) => this.step(event), onclick: (event) => { if (event.target === this.root) this.root.close(); }, attributes: { "aria-label": "Picture" } },
-        make("div", { className: "viewer-picture" }, this.image),
+        make("div", { className: "viewer-picture" }, stage, this.zoom.bar(button("Previous picture", "previous", -1), button("Next picture", "next", 1))),
         make("div", { className: "viewer-side" }, close, this.facts, this.words,
           make("div", { className: "tools" }, makeButton("Download", "download", () => this.download(), { id: "gallery_download" }), makeButton("Copy infotext", "copy", () => this.copy(), { id: "gallery_copy" }), this.star,
             makeButton("Parameters to txt2img", "paste", () => this.paste(), { id: "gallery_paste" }), ...ui.sendButtons({ tab: "gallery", selected: () => this.sent() }))));
@@ -196,16 +207,19 @@
       this.star.classList.toggle("on", picture.favourite);
       this.star.setAttribute("aria-pressed", picture.favourite);
       if (!this.root.open) this.root.showModal();
+      this.zoom.reset();
     }
 
     step(event) {
-      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!by || event.target.closest("input, textarea")) return;
-      const { pictures } = this.gallery, place = pictures.findIndex((one) => one.id === this.picture.id);
-      const next = pictures[place + by];
-      if (next) this.open(next);
-      if (place + by >= pictures.length - 5) this.gallery.more();
+      if (event.target.closest("input, textarea") || !this.zoom.key(event)) return;
       event.preventDefault();
+    }
+
+    /** Open the picture so many places further. */
+    go(by) {
+      const { pictures } = this.gallery, place = pictures.findIndex((one) => one.id === this.picture.id) + by;
+      if (pictures[place]) this.open(pictures[place]);
+      if (place >= pictures.length - 5) this.gallery.more();
     }
 
     sent() { return { url: ui.address(`gallery/${this.picture.id}`), parameters: null }; }

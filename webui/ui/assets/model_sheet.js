@@ -27,20 +27,22 @@
       this.lead = make("p", { className: "lead" });
       this.notice = make("p", { className: "notice", hidden: true, attributes: { role: "alert" } });
       this.said = make("p", { className: "note", attributes: { role: "status" } });
+      this.used = make("div", { className: "model-used", attributes: { "aria-label": "Where it is used", role: "group" } });
       this.words = make("div", { className: "training-tags" });
       this.metadata = make("pre", { className: "metadata" });
       this.fitting = make("p", { className: "note" });
       const button = (name, action, className = "tool") => make("button", { type: "button", className, onclick: action }, name);
       this.file = make("input", { type: "file", accept: "image/*", hidden: true, onchange: () => this.sendPreview(), attributes: { "aria-label": "Picture for the preview" } });
+      this.folder = button("Open folder", () => this.ask("show_folder"));
       this.remove = button("Delete", () => this.askTwice());
       this.take = button("Take its defaults from the form", () => this.takeDefaults());
       this.forget = button("Forget its defaults", () => this.note({ defaults: {} }));
       this.root.append(make("form", { onsubmit: (event) => { event.preventDefault(); this.save(); } }, this.title, this.lead,
-        make("div", { className: "sheet-body" }, this.notice, ...Object.values(this.labels), this.fitting,
+        make("div", { className: "sheet-body" }, this.notice, ...Object.values(this.labels), this.fitting, this.used,
           make("details", { className: "trained" }, make("summary", {}, "Words it was trained with"), this.words),
           make("details", { className: "said" }, make("summary", {}, "What its file says"), this.metadata), this.said),
         make("div", { className: "sheet-buttons" }, make("button", { type: "submit", className: "tool primary" }, "Save"), this.take, this.forget,
-          button("Preview from the last picture", () => this.setPreview()), button("Preview from a file", () => this.file.click()), this.file, button("Copy name", () => this.copy()), this.remove, button("Close", () => this.root.close()))));
+          button("Preview from the last picture", () => this.setPreview()), button("Preview from a file", () => this.file.click()), this.file, button("Copy name", () => this.copy()), this.folder, this.remove, button("Close", () => this.root.close()))));
     }
 
     async open(card) {
@@ -50,6 +52,8 @@
       this.said.textContent = "";
       this.words.replaceChildren();
       this.metadata.textContent = "";
+      this.used.replaceChildren();
+      this.folder.hidden = !ui.showsFolders;
       if (!this.root.open) this.root.showModal();
       const answer = await this.ask("details");
       if (!answer || this.card.name !== card.name) return;
@@ -61,6 +65,25 @@
       const lines = Object.entries(answer.metadata).map(([key, value]) => `${key}: ${value.length > 600 ? `${value.slice(0, 600)} …` : value}`);
       this.metadata.textContent = lines.join("\n");
       this.metadata.parentElement.hidden = !lines.length;
+      this.showUses();
+    }
+
+    /** Pictures, styles and checkpoints that this model is used in. */
+    async showUses() {
+      const { card } = this;
+      this.used.textContent = "Looking where it is used …";
+      const answer = await this.ask("used");
+      if (this.card.name !== card.name) return;
+      if (!answer) return this.used.replaceChildren();
+      const pictures = make("button", { type: "button", className: "chip", title: "Show them in the Gallery", onclick: () => this.showPictures(answer.said) }, `${answer.pictures.toLocaleString()} ${answer.pictures === 1 ? "picture" : "pictures"}`);
+      const lines = [answer.styles.length && `Styles: ${answer.styles.join(", ")}.`, answer.models.length && `Belongs to: ${answer.models.join(", ")}.`];
+      const parts = [answer.pictures ? pictures : null, ...lines].filter(Boolean);
+      this.used.replaceChildren(...(parts.length ? ["Used in ", ...parts] : ["Not used in any picture or style yet."]));
+    }
+
+    showPictures(said) {
+      this.root.close();
+      ui.searchGallery(said);
     }
 
     show(card) {

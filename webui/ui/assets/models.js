@@ -10,8 +10,10 @@
   const shownIn = new Set();
   let useCheckpoint = null, wantedCheckpoint = null, drawing = ui.facts.tabs[0];
 
-  ui.addModelsServer = (server, use) => {
+  /** showsFolders: whether the server can open a folder on the machine that somebody sits in front of. */
+  ui.addModelsServer = (server, use, showsFolders) => {
     ui.models = server;
+    ui.showsFolders = showsFolders;
     useCheckpoint = use;
   };
   ui.addModels = (element) => {
@@ -61,7 +63,7 @@
     const changes = { prompt: put.text };
     if (card.negative_text) changes.negative_prompt = toggled(ui.promptBox(drawing, "negative_prompt").value, card.negative_text, null, put.isIn).text;
     ui.changeForm(drawing, changes);
-    return `${card.title} is ${put.isIn ? "in" : "out of"} the prompt of ${drawing}.`;
+    return put.isIn ? `${card.title} is in the prompt of ${drawing}.` : `${card.title} is out of the prompt of ${drawing}.`;
   };
 
   const TAGS = { lora: "lora", hypernetwork: "hypernet" };
@@ -114,9 +116,10 @@
       this.notice = make("p", { className: "note models-said", attributes: { role: "status" } });
       this.grid = make("ul", { className: "cards" });
       this.end = make("div", { className: "models-end" });
+      this.tree = ui.folderTree((folder) => this.set({ folder }));
       this.root.replaceChildren(this.tabs,
         make("div", { className: "models-bar" }, this.search, this.base, this.folder, this.tag, this.sort, this.star, this.rows, this.again, this.count),
-        this.notice, this.grid, this.end);
+        this.notice, make("div", { className: "models-body" }, this.tree.root, make("div", {}, this.grid, this.end)));
     }
 
     soon() {
@@ -186,11 +189,14 @@
       };
       fill(this.base, "All families", bases.length ? [["fits", "Fits the checkpoint"], ...bases] : [], this.query.fits ? "fits" : this.query.base);
       fill(this.folder, "All folders", folders.map((one) => [one, one]), this.query.folder);
+      this.tree.show(folders, this.query.folder);
       fill(this.tag, "All tags", tags.map((one) => [one, one]), this.query.tag);
       this.sort.value = this.query.sort;
       this.count.textContent = `${total.toLocaleString()} ${total === 1 ? "model" : "models"}`;
+      const wasEmpty = this.isEmpty;
+      this.isEmpty = !total;
       if (!total) this.say(this.query.text || this.query.tag || this.query.favourites ? "Nothing fits this search." : "There is nothing of this kind yet. docs/models.md says what goes where.");
-      else if (this.notice.textContent.startsWith("Nothing") || this.notice.textContent.startsWith("There is")) this.say("");
+      else if (wasEmpty) this.say("");
     }
 
     card(card) {

@@ -64,6 +64,7 @@
   ui.showTab = (id) => {
     wantedTab = id;
     ui.pageEvents.show_tab();
+    setTimeout(nameThings, SETTLED);
   };
   ui.tabWanted = () => ({ __type__: "update", selected: wantedTab });
 

@@ -2,7 +2,8 @@
 "use strict";
 {
   const ui = window.webui;
-  const settings = { keyedit_precision_attention: 0.1, keyedit_precision_extra: 0.05, keyedit_delimiters: ".,\\/!?%^*;:{}=`~() ", keyedit_move: true };
+  const settings = { keyedit_precision_attention: 0.1, keyedit_precision_extra: 0.05, keyedit_delimiters: ".,\\/!?%^*;:{}=`~() ", keyedit_delimiters_whitespace: ["Tab", "Carriage Return", "Line Feed"], keyedit_move: true };
+  const WHITESPACE = { Tab: "\t", "Carriage Return": "\r", "Line Feed": "\n" };
   let words = null;
 
   ui.addPromptWords = (server) => {
@@ -50,7 +51,7 @@
   }
 
   function wordAt(text, caret) {
-    const delimiters = `${settings.keyedit_delimiters}\t\r\n`;
+    const delimiters = settings.keyedit_delimiters + settings.keyedit_delimiters_whitespace.map((name) => WHITESPACE[name]).join("");
     let [start, end] = [caret, caret];
     while (start > 0 && !delimiters.includes(text[start - 1])) start--;
     while (end < text.length && !delimiters.includes(text[end])) end++;

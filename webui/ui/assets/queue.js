@@ -1,9 +1,12 @@
-// The Queue tab: asks for the list while it can be seen, and shows it as text and buttons. Waiting jobs are put in order by dragging.
+// The Queue tab: asks for the list while it can be seen, and shows it as text and buttons. Waiting jobs are put in order by dragging,
+// with a mouse by any part of them, with a finger by their handle, so that the list can still be scrolled.
 "use strict";
 {
   const ui = window.webui;
   const { make, makeButton } = ui;
   const PERIOD = 1000, SURE = 3000, MORE = 24;
+  // Pixels: when a press has become a drag; how near to the window's edge the page is scrolled, and by how much at a time.
+  const SLACK = 5, EDGE = 80, SCROLLED = 14;
   const NAMES = { running: "Drawing", queued: "Waiting", finished: "Done", cancelled: "Cancelled", failed: "Failed" };
 
   ui.addQueue = (element, server) => new Queue(element.querySelector(".queue"), server);
@@ -16,7 +19,7 @@
       this.cancelAll = makeButton("Cancel all", "cancel", () => this.askTwice(), { id: "queue_cancel_all" });
       this.summary = make("p", { className: "queue-summary", attributes: { role: "status" } });
       this.notice = make("p", { className: "notice", hidden: true, attributes: { role: "alert" } });
-      this.list = make("ul", { className: "jobs", ondragover: (event) => this.dragOver(event), ondrop: (event) => this.drop(event) });
+      this.list = make("ul", { className: "jobs", onpointermove: (event) => this.drag(event), onpointerup: () => this.drop(), onpointercancel: () => this.letGo() });
       this.ended = 8;
       this.more = make("button", { type: "button", className: "tool", id: "queue_more", hidden: true, onclick: () => { this.ended += MORE; this.refresh(); } }, "Show more of the past");
       root.replaceChildren(make("div", { className: "queue-bar" }, this.summary, this.pause, this.cancelAll), this.notice, this.list, this.more);
@@ -60,22 +63,55 @@
       if (note) ui.tell(tab, note);
     }
 
-    dragOver(event) {
-      const over = event.target.closest?.(".job[data-state=queued]");
-      if (!this.dragged || !over) return;
-      event.preventDefault();
-      if (over === this.dragged) return;
-      const { top, height } = over.getBoundingClientRect();
-      if (event.clientY < top + height / 2) over.before(this.dragged);
-      else over.after(this.dragged);
+    grab(event, row) {
+      const isHandle = event.target.closest(".grip");
+      const isFree = event.pointerType === "mouse" && !event.target.closest("button");
+      if (row.dataset.state !== "queued" || event.button !== 0 || !(isHandle || isFree)) return;
+      // Not the row: one that is moved within the page loses what it has captured.
+      this.list.setPointerCapture(event.pointerId);
+      this.held = { row, y: event.clientY };
     }
 
-    drop(event) {
-      if (!this.dragged) return;
+    drag({ clientY }) {
+      if (!this.held || (!this.dragged && Math.abs(clientY - this.held.y) < SLACK)) return;
+      this.dragged = this.held.row;
+      this.dragged.classList.add("dragged");
+      if (clientY < EDGE) window.scrollBy(0, -SCROLLED);
+      else if (clientY > innerHeight - EDGE) window.scrollBy(0, SCROLLED);
+      const others = this.queued().filter((row) => row !== this.dragged);
+      const next = others.find((row) => {
+        const { top, height } = row.getBoundingClientRect();
+        return clientY < top + height / 2;
+      });
+      if (next && next.previousElementSibling !== this.dragged) next.before(this.dragged);
+      else if (!next && others.length) others.at(-1).after(this.dragged);
+    }
+
+    queued() { return [...this.list.children].filter((row) => row.dataset.state === "queued"); }
+
+    /** The rows stay as they were laid until the queue has them so. */
+    async drop() {
+      const { dragged } = this;
+      this.held = null;
+      if (!dragged) return;
+      await this.change("move", dragged.dataset.job, this.queued().indexOf(dragged));
+      this.letGo();
+    }
+
+    letGo() {
+      this.dragged?.classList.remove("dragged");
+      this.held = this.dragged = null;
+      this.refresh();
+    }
+
+    /** The arrow keys on a handle move its job. */
+    async shift(event, row) {
+      const place = this.queued().indexOf(row) + ({ ArrowUp: -1, ArrowDown: 1 }[event.key] ?? NaN);
+      if (!(place >= 0 && place < this.queued().length)) return;
       event.preventDefault();
-      const queued = [...this.list.children].filter((row) => row.dataset.state === "queued");
-      const place = queued.indexOf(this.dragged), { job } = this.dragged.dataset;
-      this.dropped = this.change("move", job, place);
+      const handle = event.currentTarget;
+      await this.change("move", row.dataset.job, place);
+      handle.focus();
     }
 
     /** Cancelling all cannot be taken back, so it needs a second click. */
@@ -121,28 +157,17 @@
 
     makeRow(job) {
       const button = (name, icon, action) => makeButton(name, icon, () => this.change(action, job.id), { className: `tool small icon-${icon} ${action}` });
-      // The rows stay as they were laid until the queue has them so.
-      const endDrag = async () => {
-        await this.dropped;
-        this.dropped = null;
-        this.dragged?.classList.remove("dragged");
-        this.dragged = null;
-        this.refresh();
-      };
-      const startDrag = (event) => {
-        this.dragged = event.currentTarget;
-        this.dragged.classList.add("dragged");
-        event.dataTransfer.effectAllowed = "move";
-        event.dataTransfer.setData("text/plain", job.prompt ?? "");
-      };
-      return make("li", { className: "job", ondragstart: startDrag, ondragend: endDrag },
+      const row = () => this.rows.get(job.id);
+      const grip = makeButton("Move it: drag, or use the arrow keys", "grip", null, { className: "tool small icon-grip grip", onkeydown: (event) => this.shift(event, row()) });
+      return make("li", { className: "job", onpointerdown: (event) => this.grab(event, row()) },
+        grip,
         make("span", { className: "badge" }),
         make("img", { className: "job-thumbnail", alt: "", loading: "lazy", draggable: false, hidden: true, onerror: (event) => { event.currentTarget.hidden = true; } }),
         make("div", { className: "job-text" },
           make("p", { className: "job-prompt" }, job.prompt || "(no prompt)"),
           make("p", { className: "job-details" }),
           make("div", { className: "bar" }, make("div", { className: "bar-fill" }))),
-        make("div", { className: "job-buttons" }, 
+        make("div", { className: "job-buttons" },
           button("Draw next", "front", "front"), button("Move up", "up", "up"),
           makeButton("Edit in its tab", "edit", () => this.edit(job.id), { className: "tool small icon-edit edit" }),
           button("Once more with another seed", "copy", "duplicate"), button("Try again", "retry", "retry"), button("Cancel", "cancel", "cancel")));
@@ -158,7 +183,7 @@
       row.querySelector(".bar-fill").style.width = `${percent}%`;
       const queued = job.state === "queued";
       row.querySelector(".front").hidden = row.querySelector(".up").hidden = !queued || first;
-      row.draggable = queued;
+      row.querySelector(".grip").hidden = !queued;
       row.querySelector(".edit").hidden = row.querySelector(".duplicate").hidden = !job.draws;
       row.querySelector(".retry").hidden = job.state !== "failed" && job.state !== "cancelled";
       const image = row.querySelector("img"), source = job.thumbnail && (job.thumbnail.startsWith("data:") ? job.thumbnail : ui.address(job.thumbnail));

@@ -34,6 +34,7 @@
       this.before = (this.pictures && this.selected()) ?? this.before;
       this.pictures = new Map();
       this.order = [];
+      this.grids = new Set();
       this.thrownAway = new Set();
       this.chosen = null;
       this.previewKey = null;
@@ -67,9 +68,8 @@
         ...ui.sendButtons(this));
       this.infotext = make("div", { id: `html_info_${this.tab}`, className: "infotext", hidden: true });
       this.log = make("div", { id: `html_log_${this.tab}`, className: "log", attributes: { role: "status" } });
-      this.lightbox = make("dialog", { className: "lightbox", onclick: () => this.lightbox.close(), onkeydown: (event) => this.step(event) },
-        make("img", { alt: "" }), make("button", { type: "button", className: "tool icon-cancel", title: "Close" }, make("span", {}, "Close")));
-      root.replaceChildren(this.notice, this.progress, this.gallery, this.tools, this.log, this.infotext, this.lightbox);
+      this.lightbox = new ui.Lightbox(this);
+      root.replaceChildren(this.notice, this.progress, this.gallery, this.tools, this.log, this.infotext, this.lightbox.root);
       this.show();
     }
 
@@ -112,6 +112,7 @@
     learn(news) {
       for (const picture of news.pictures ?? []) this.pictures.set(picture.id, { ...picture, url: ui.address(picture.path) });
       this.order = news.order ?? [];
+      this.grids = new Set(news.grids);
       this.leaveOut();
       if (news.preview) [this.preview, this.previewKey] = [news.preview, news.preview_key];
       const ended = ACTIVE.includes(this.state) && !ACTIVE.includes(news.state);
@@ -212,30 +213,33 @@
       const thumb = make("button", { type: "button", className: "thumb", onclick: () => this.choose(id) },
         picture ? make("img", { src: picture.url, alt: "", loading: "lazy" }) : make("span", {}, "Live"));
       if (id) thumb.dataset.id = id;
-      thumb.setAttribute("aria-label", id ? `Picture ${this.order.indexOf(id) + 1}` : "Live preview");
+      const number = this.order.filter((one) => !this.grids.has(one)).indexOf(id) + 1;
+      thumb.setAttribute("aria-label", !id ? "Live preview" : number ? `Picture ${number}` : "All pictures");
       return thumb;
     }
 
     choose(id) {
       this.chosen = id;
       this.show();
-      if (this.lightbox.open) this.lightbox.firstChild.src = this.selected().url;
+      if (this.lightbox.open) this.lightbox.fill();
     }
 
     step(event) {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by || !this.order.length) return;
       event.preventDefault();
+      this.stepBy(by);
+      [...this.thumbs.children].find((thumb) => thumb.dataset.id === this.chosen)?.focus();
+    }
+
+    /** Choose the picture so many places further, from the last one to the first. */
+    stepBy(by) {
       const place = this.order.indexOf(this.selected()?.id) + by;
       this.choose(this.order[(place + this.order.length) % this.order.length]);
-      if (!this.lightbox.open) [...this.thumbs.children].find((thumb) => thumb.dataset.id === this.chosen)?.focus();
     }
 
     enlarge() {
-      const picture = this.selected();
-      if (!picture) return;
-      this.lightbox.firstChild.src = picture.url;
-      this.lightbox.showModal();
+      if (this.selected()) this.lightbox.show();
     }
 
     showText(active) {
@@ -255,10 +259,12 @@
     }
 
     summary() {
-      const { seconds, expected, remarks = [] } = this.news;
-      const count = `${this.order.length} ${this.order.length === 1 ? "picture" : "pictures"}`;
+      const { seconds, expected, memory, remarks = [] } = this.news;
+      const { length } = this.order.filter((id) => !this.grids.has(id));
+      const count = `${length} ${length === 1 ? "picture" : "pictures"}`;
       const time = seconds ? ` · time taken ${seconds < 60 ? `${seconds} s` : ui.duration(seconds)}` : "";
-      const lines = { finished: `${count}${time}`, cancelled: `Interrupted · ${count} of ${expected}${time}` };
+      const held = memory ? ` · memory ${ui.fileSize(memory.ram)}${memory.device_total ? ` · GPU ${ui.fileSize(memory.device)} of ${ui.fileSize(memory.device_total)}` : ""}` : "";
+      const lines = { finished: `${count}${time}${held}`, cancelled: `Interrupted · ${count} of ${expected}${time}` };
       return [lines[this.state], ...remarks].filter(Boolean).map((line) => make("p", {}, line));
     }
 

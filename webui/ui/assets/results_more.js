@@ -37,6 +37,11 @@
     button.firstChild.textContent = "Delete";
   };
 
+  const showFolder = async (panel) => {
+    const answer = await panel.server.show_folder({ picture: panel.selected().id }).catch(() => ({ error: "The server does not answer; try again." }));
+    panel.tell(answer.error);
+  };
+
   /** The buttons of a results panel. */
   ui.resultButtons = (panel) => {
     const button = (name, icon, id, act, title = name) => makeButton(name, icon, (event) => act(event.currentTarget), { id: `${id}_${panel.tab}`, title });
@@ -44,11 +49,13 @@
       button("Again", "again", "again", () => redraw(panel, false), "Draw this picture's request again, with another seed"),
       button("Vary", "vary", "vary", () => redraw(panel, true), "Draw this picture again, a little different"),
       button("Compare", "compare", "compare", () => ui.compare(panel), "Compare it with another picture"),
+      button("Open folder", "folder", "open_folder", () => showFolder(panel), "Open the folder that this picture lies in"),
       button("Delete", "clear", "delete", (one) => throwAway(panel, one), "Move the picture's file into the trash"),
     ];
   };
 
   ui.showResultButtons = (panel) => {
+    document.getElementById(`open_folder_${panel.tab}`)?.toggleAttribute("hidden", !ui.showsFolders);
     document.getElementById(`compare_${panel.tab}`)?.toggleAttribute("hidden", !panel.selected() || !ui.canCompare(panel));
   };
 }

@@ -28,15 +28,17 @@
       this.onlyChanged = make("input", { type: "checkbox", id: "settings_only_changed", onchange: () => this.filter() });
       this.apply = make("button", { type: "button", id: "settings_submit", className: "tool primary", onclick: () => this.send() }, "Apply settings");
       this.discard = make("button", { type: "button", id: "settings_discard", className: "tool", onclick: () => this.begin() }, "Discard");
-      this.file = make("input", { type: "file", accept: ".json,application/json", hidden: true, id: "settings_import_file", onchange: () => this.take() });
-      const bring = make("button", { type: "button", id: "settings_import", className: "tool", onclick: () => this.file.click() }, "Take over an A1111 config.json");
+      this.file = make("input", { type: "file", accept: ".json,.csv,application/json,text/csv", hidden: true, id: "settings_import_file", onchange: () => this.take() });
+      const bring = make("button", { type: "button", id: "settings_import", className: "tool", title: "config.json, ui-config.json or styles.csv", onclick: () => this.file.click() }, "Take over a file of A1111");
+      const template = make("a", { className: "tool", id: "settings_localization_template", href: ui.address("internal/localization-template"), download: "localization.json" }, "Download localization template");
       this.said = make("p", { className: "note", attributes: { role: "status" } });
       this.notice = make("p", { className: "notice", hidden: true, attributes: { role: "alert" } });
+      this.refused = make("details", { className: "settings-refused", hidden: true });
       this.nav = make("nav", { className: "settings-nav", attributes: { "aria-label": "Groups of settings" } });
       this.list = make("div", { className: "settings-list" });
       root.replaceChildren(
-        make("div", { className: "settings-bar" }, this.search, make("label", { className: "tick" }, this.onlyChanged, "Only what differs from the default"), bring, this.file, this.discard, this.apply),
-        this.notice, this.said, make("div", { className: "settings-columns" }, this.nav, this.list));
+        make("div", { className: "settings-bar" }, this.search, make("label", { className: "tick" }, this.onlyChanged, "Only what differs from the default"), bring, this.file, template, this.discard, this.apply),
+        this.notice, this.said, this.refused, make("div", { className: "settings-columns" }, this.nav, this.list));
       // What another page has changed is seen when the tab is opened again.
       new IntersectionObserver(([entry]) => { if (entry.isIntersecting && !this.changes.size) this.begin(); }).observe(root);
     }
@@ -51,6 +53,8 @@
       this.rows.clear();
       this.changes.clear();
       this.tell("");
+      this.report({});
+      ui.localization.then(({ problems }) => { if (problems.length) this.tell(problems.join(" ")); });
       this.list.replaceChildren(...sections.map(({ title, settings }) => make("section", { className: "settings-group", id: `settings_${slug(title)}` },
         make("h2", {}, title), ...settings.map((setting) => this.row(setting)))));
       this.nav.replaceChildren(...sections.map(({ title }) => make("a", { href: `#settings_${slug(title)}`, onclick: (event) => { event.preventDefault(); document.getElementById(`settings_${slug(title)}`).scrollIntoView({ behavior: "smooth" }); } }, title)));
@@ -108,9 +112,10 @@
     }
 
     async send() {
-      const count = this.changes.size;
+      const count = this.changes.size, otherWords = this.changes.has("localization");
       const answer = await this.server.change(Object.fromEntries(this.changes)).catch(() => ({ error: "The server does not answer; try again." }));
       if (answer.error) return this.tell(answer.error);
+      if (otherWords) return location.reload();
       this.show(answer);
       ui.refreshPromptKeys();
       this.said.textContent = `${count} ${count === 1 ? "setting is" : "settings are"} applied.`;
@@ -120,13 +125,29 @@
       const [file] = this.file.files;
       this.file.value = "";
       if (!file) return;
-      const answer = await this.server.read_config(await file.text()).catch(() => ({ error: "The server does not answer; try again." }));
+      const answer = await this.server.bring(await file.text()).catch(() => ({ error: "The server does not answer; try again." }));
       if (answer.error) return this.tell(answer.error);
       for (const [name, value] of Object.entries(answer.changes)) this.set(name, value);
-      const refused = Object.values(answer.refused);
-      const unknown = answer.unknown ? `${answer.unknown} others of that file are not known here.` : "";
-      this.tell(refused.join(" "));
-      this.said.textContent = [`${this.changes.size} ${this.changes.size === 1 ? "setting differs" : "settings differ"}; look and apply.`, unknown].filter(Boolean).join(" ");
+      this.tell("");
+      this.said.textContent = this.whatBecame(answer);
+      this.report(answer.refused);
+    }
+
+    whatBecame({ kind, taken, same }) {
+      const what = {
+        styles: `${taken} ${taken === 1 ? "style is" : "styles are"} stored; reload the page to choose them.`,
+        "ui-config": `${taken} ${taken === 1 ? "default is" : "defaults are"} stored in ui-config.json: values for browsers without a form of their own, ends and steps from the next start on.`,
+        config: `${taken} ${taken === 1 ? "setting differs" : "settings differ"}; look and apply.`,
+      }[kind];
+      return same ? `${what} ${same === 1 ? "1 is as here anyway." : `${same} are as here anyway.`}` : what;
+    }
+
+    /** What was not taken, and why. */
+    report(refused) {
+      const rows = Object.entries(refused);
+      this.refused.hidden = !rows.length;
+      this.refused.replaceChildren(make("summary", {}, `${rows.length} not taken`),
+        make("table", { className: "pairs-table" }, make("tbody", {}, ...rows.map(([name, why]) => make("tr", {}, make("th", { scope: "row", attributes: { "data-untranslated": "" } }, name), make("td", {}, why))))));
     }
 
     tell(text) {

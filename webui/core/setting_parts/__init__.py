@@ -1,0 +1,1 @@
+"""Settings by feature, where one has many; `webui.core.settings` is made of them."""
