@@ -319,6 +319,7 @@ def test_a_control_model_of_another_size_is_refused_and_both_are_named(
 ) -> None:
     message = failure(studio, begin((controls[0].original, scene(), {}), model=deep))
     assert "'first' does not fit the checkpoint 'deep'" in message
+    assert "layers a level, attention on" in message
     message = failure(studio, begin((controls[0].weights, scene(), {}), model=deep))
     assert "'first-folder' does not fit the checkpoint 'deep'" in message
 

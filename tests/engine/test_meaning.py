@@ -53,7 +53,7 @@ def test_inpainting_changes_the_colour_inside_the_mask_alone(studio: Studio, tmp
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
-def test_inpainting_a_banana_puts_yellow_inside_the_mask_and_nowhere_else(
+def test_inpainting_a_lemon_puts_yellow_inside_the_mask_and_nowhere_else(
     studio: Studio, tmp_path: Path, apple: Image.Image, seed: int
 ) -> None:
     def yellow(pixels: np.ndarray) -> float:
@@ -62,7 +62,7 @@ def test_inpainting_a_banana_puts_yellow_inside_the_mask_and_nowhere_else(
     mask = Image.new("L", (128, 128))
     mask.paste(255, (32, 32, 96, 96))
     drawn = studio.pictures(
-        work(tmp_path, init=apple, mask=mask, prompt="a yellow banana", masked_content="latent noise", seed=seed,
+        work(tmp_path, init=apple, mask=mask, prompt="a yellow lemon", masked_content="latent noise", seed=seed,
              denoising_strength=1.0, mask_blur_x=0, mask_blur_y=0, steps=16)
     )[0]  # fmt: skip
     before, inside = np.asarray(apple).astype(int), np.asarray(mask) > 0

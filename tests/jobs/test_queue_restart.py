@@ -26,6 +26,7 @@ from tests.jobs.stand_ins import (
 from webui.core.errors import NotFound, WebuiError
 from webui.core.events import Cancelled, Failed, Finished, ImageReady, Queued
 from webui.core.extension_points import AddedPicture
+from webui.core.images import decode_image
 from webui.core.result import ADDED
 from webui.core.settings import Settings
 from webui.core.styles import StyleStore
@@ -242,6 +243,22 @@ def test_after_a_power_cut_that_took_the_end_of_a_job_no_picture_is_drawn_twice(
     assert [picture.path for picture in end.result.pictures] == [picture.path for picture in pictures]
     assert again.engine.drawn == []
     assert len(again.files()) == 3
+
+
+def test_after_a_power_cut_that_took_the_row_of_a_picture_that_is_not_kept_its_job_has_it_again(open_house: OpenHouse) -> None:
+    house = open_house()
+    first = house.queue.submit(request(batch_count=2), Settings(), job_id="a", save=False).wait(10).result.pictures
+    house.close()
+    with sqlite3.connect(house.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'queued', owner = NULL, started_at = NULL, ended_at = NULL")
+        connection.execute("DELETE FROM pictures WHERE position = 1")
+    connection.close()
+    again = open_house()
+    end = again.queue.job("a").wait(10)
+    assert isinstance(end, Finished)
+    assert end.result.pictures[0].path == first[0].path
+    assert [decode_image(picture.path.read_bytes()).size for picture in end.result.pictures] == [(64, 64)] * 2
+    assert len(again.engine.drawn) == 1
 
 
 def test_a_worker_without_a_job_keeps_nobody_from_writing_and_waits_for_nobody(open_house: OpenHouse) -> None:

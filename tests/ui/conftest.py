@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.fake_engine import FakeEngine
 from tests.listening import listening
-from tests.ui.person import PATIENCE, Site
+from tests.ui.person import FAST, PATIENCE, Site
 from webui.api.server import build_server
 from webui.app import App
 from webui.core.desktop import Desktop
-from webui.core.paths import standard_paths
+from webui.core.paths import Paths, standard_paths
 from webui.engine.warmup import EngineOptions
 from webui.ui.mount import mount_ui
 
@@ -30,6 +31,16 @@ def served(app: App) -> Iterator[str]:
     mount_ui(server, app)
     with listening(server) as port:
         yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def running(paths: Paths, **options: Any) -> Iterator[Site]:
+    """A program on that data folder, from its start to its end; its engine draws at once.  options: of App."""
+    engine = FakeEngine(step_seconds=FAST)
+    with closing(App(paths, engine=engine, hashing=False, **options)) as app:
+        app.start()
+        with served(app) as address:
+            yield Site(address, app, engine)
 
 
 @pytest.fixture
@@ -50,26 +61,18 @@ def desktop() -> Desktop:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, desktop: Desktop) -> Iterator[Site]:
     """One server for a module's tests."""
-    engine = FakeEngine(step_seconds=0.01)
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine=engine, hashing=False, desktop=desktop)
-    app.start()
-    try:
-        with served(app) as address:
-            yield Site(address, app, engine)
-    finally:
-        app.close()
+    with running(standard_paths(tmp_path_factory.mktemp("data")), desktop=desktop) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
 def real_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with the real engine and all that ships, for modules that take it as their `site`."""
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine_options=EngineOptions(device="cpu"), hashing=False)
-    app.start()
-    try:
+    data = standard_paths(tmp_path_factory.mktemp("data"))
+    with closing(App(data, engine_options=EngineOptions(device="cpu"), hashing=False)) as app:
+        app.start()
         with served(app) as address:
             yield Site(address, app, FakeEngine())
-    finally:
-        app.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.fake_engine import FakeEngine
 from tests.ui.canvas_person import (
     HEIGHT,
     KINDS,
@@ -33,9 +32,8 @@ from tests.ui.canvas_person import (
     same,
     scratch_page,
 )
-from tests.ui.conftest import served
+from tests.ui.conftest import running
 from tests.ui.person import Site, drop, touch
-from webui.app import App
 from webui.core.images import encode_png
 from webui.core.paths import standard_paths
 from webui.ui import mount
@@ -44,13 +42,10 @@ from webui.ui import mount
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server whose page holds nothing but editors."""
-    app = App(standard_paths(tmp_path_factory.mktemp("data")), engine=FakeEngine(), hashing=False)
-    app.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mount, "build_page", scratch_page)
-        with served(app) as address:
-            yield Site(address, app, FakeEngine())
-    app.close()
+        with running(standard_paths(tmp_path_factory.mktemp("data"))) as site:
+            yield site
 
 
 @pytest.fixture(scope="module")

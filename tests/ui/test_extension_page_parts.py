@@ -7,14 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from tests.fake_engine import FakeEngine
 from tests.plugins.folders import install
 from tests.plugins.walkthrough import install_walkthrough
-from tests.ui.conftest import served
-from tests.ui.person import Site, draw
-from webui.app import App
+from tests.ui.conftest import running
+from tests.ui.person import PROMPT, Site, draw
 from webui.core.paths import standard_paths
 
 pytestmark = pytest.mark.browser
@@ -35,18 +33,12 @@ def register_tabs():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    engine = FakeEngine(step_seconds=0.01)
     paths = standard_paths(tmp_path_factory.mktemp("data"))
     install_walkthrough(paths.extensions)
     install(paths.extensions, "german", "", localizations__de_dot_json=json.dumps(WORDS), javascript__late_dot_js=LATE)
     install(paths.extensions, "broken", BROKEN)
-    app = App(paths, engine=engine, hashing=False, command_line_settings={"localization": "de"})
-    app.start()
-    try:
-        with served(app) as address:
-            yield Site(address, app, engine)
-    finally:
-        app.close()
+    with running(paths, command_line_settings={"localization": "de"}) as site:
+        yield site
 
 
 def unfold(page: Page, tab: str) -> None:
@@ -78,6 +70,7 @@ def test_its_controls_are_kept_over_a_reload(page: Page, site: Site) -> None:
     page.fill("#txt2img_script_postcard_place :is(input, textarea)", "Bergen")
     draw(page, "a harbour")
     site.open(page)
+    expect(page.locator(PROMPT)).to_have_value("a harbour")  # what the browser kept has reached the form
     unfold(page, "txt2img")
     page.wait_for_function("document.querySelector('#txt2img_script_postcard_place :is(input, textarea)').value === 'Bergen'")
 

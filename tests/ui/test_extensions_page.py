@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.fake_engine import FakeEngine
 from tests.plugins.extension_sources import GitServer, Repository, extension_files, make_repository, serving_git, write_files, write_zip
-from tests.ui.conftest import served
+from tests.ui.conftest import running
 from tests.ui.person import Site, draw
-from webui.app import App
-from webui.core.paths import Paths, standard_paths
+from webui.core.paths import standard_paths
 from webui.core.settings_store import SettingsStore
 from webui.plugins.install.installer import Installer
 
@@ -50,16 +48,6 @@ def repository(git_server: GitServer, tmp_path: Path) -> Iterator[Repository]:
 
 
 @contextmanager
-def running(paths: Paths, git_server: GitServer, **options: bool) -> Iterator[Site]:
-    """A program on that data folder, from its start to its end."""
-    engine = FakeEngine(step_seconds=0.01)
-    with closing(App(paths, engine=engine, hashing=False, web=git_server.web, **options)) as app:
-        app.start()
-        with served(app) as address:
-            yield Site(address, app, engine)
-
-
-@contextmanager
 def visiting(context: BrowserContext, site: Site) -> Iterator[Page]:
     """The opened page, of a program that a test starts itself; it must report no error."""
     page = context.new_page()
@@ -76,7 +64,7 @@ def visiting(context: BrowserContext, site: Site) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, git_server: GitServer) -> Iterator[Site]:
     """One server for these tests, which may ask the git server."""
-    with running(standard_paths(tmp_path_factory.mktemp("data")), git_server) as site:
+    with running(standard_paths(tmp_path_factory.mktemp("data")), web=git_server.web) as site:
         yield site
 
 
@@ -143,7 +131,7 @@ def test_after_the_next_start_it_runs_a_broken_one_says_why_and_where_it_is_not_
     with closing(Installer(paths.extensions, SettingsStore(paths.config), web=git_server.web)) as installer:
         installer.confirm(installer.prepare(f"{git_server.address}/adding").digest)
     write_files(paths.extensions / "broken", {"extension.py": "raise RuntimeError('no luck')"})
-    with running(paths, git_server, extension_access=False) as site, visiting(context, site) as page:
+    with running(paths, web=git_server.web, extension_access=False) as site, visiting(context, site) as page:
         assert "a cat whiskers" in draw(page, "a cat")
         open_extensions(page)
         expect(row(page, "broken")).to_contain_text("no luck")

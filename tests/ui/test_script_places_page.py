@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.fake_engine import FakeEngine
 from tests.plugins.folders import install
-from tests.ui.conftest import served
+from tests.ui.conftest import running
 from tests.ui.person import PROMPT, Site, draw
-from webui.app import App
 from webui.core.paths import standard_paths
 
 pytestmark = pytest.mark.browser
@@ -68,17 +66,11 @@ MOOD = "#txt2img_script_toning_mood :is(input, textarea)"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    engine = FakeEngine(step_seconds=0.01)
     paths = standard_paths(tmp_path_factory.mktemp("data"))
     install(paths.extensions, "toning", TONING)
     install(paths.extensions, "failing", FAILING)
-    app = App(paths, engine=engine, hashing=False)
-    app.start()
-    try:
-        with served(app) as address:
-            yield Site(address, app, engine)
-    finally:
-        app.close()
+    with running(paths) as site:
+        yield site
 
 
 def test_a_control_stands_where_its_script_puts_it_and_acts_from_there(page: Page, site: Site) -> None:

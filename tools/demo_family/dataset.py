@@ -1,24 +1,28 @@
 """The pictures to train on, made once and kept: composed, encoded by the base's VAE, and read back memory-mapped.
 
-python -m tools.demo_family.dataset --count 16384
+python -m tools.demo_family.dataset --count 12288                      things anywhere, for the members of the family
+python -m tools.demo_family.dataset --count 32768 --layout steady      things in the middle, for the base
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from tools.demo_family.networks import load_base
-from tools.demo_family.scenes import SIDE, compose, load_sprites
+from tools.demo_family.scenes import FREE, SIDE, STEADY, Layout, compose, load_sprites
 
 WORK = Path("tmp/demo_family")
 SHARD = 1024
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({"data": FREE, "steady": STEADY})
+"""By the folder that their pictures lie in."""
 HELD_OUT = 256
 """So many pictures at the beginning are for evaluation alone."""
 
@@ -39,17 +43,17 @@ class Dataset:
         return len(self.captions)
 
 
-def make(count: int, work: Path = WORK) -> None:
+def make(count: int, work: Path = WORK, layout: str = "data") -> None:
     """Shards of 1024 pictures; those that are there already stay."""
     torch.set_num_threads(1)
     base, sprites = load_base(), load_sprites(work / "sprites")
-    folder = work / "data"
+    folder = work / layout
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(-(-count // SHARD)):
         done = folder / f"{number:04}.json"
         if done.exists():
             continue
-        scenes = [compose(number * SHARD + place, sprites) for place in range(SHARD)]
+        scenes = [compose(number * SHARD + place, sprites, LAYOUTS[layout]) for place in range(SHARD)]
         pixels = np.stack([scene.pixels for scene in scenes])
         np.save(folder / f"{number:04}.pixels.npy", pixels)
         np.save(folder / f"{number:04}.depth.npy", np.stack([scene.depth for scene in scenes]))
@@ -58,11 +62,11 @@ def make(count: int, work: Path = WORK) -> None:
         print(f"{(number + 1) * SHARD} pictures", flush=True)
 
 
-def load(work: Path = WORK) -> Dataset:
+def load(work: Path = WORK, layout: str = "data") -> Dataset:
     """All that is there.  Raises FileNotFoundError when nothing is."""
-    parts = sorted((work / "data").glob("*.json"))
+    parts = sorted((work / layout).glob("*.json"))
     if not parts:
-        raise FileNotFoundError(f"There are no pictures in {work / 'data'}. Make them with: python -m tools.demo_family.dataset")
+        raise FileNotFoundError(f"There are no pictures in {work / layout}. Make them with: python -m tools.demo_family.dataset")
     read = {kind: [np.load(part.with_suffix(f".{kind}.npy"), mmap_mode="r") for part in parts] for kind in ("latents", "pixels", "depth")}
     captions = [caption for part in parts for caption in json.loads(part.read_text(encoding="utf-8"))]
     return Dataset(**{kind: np.concatenate(arrays) for kind, arrays in read.items()}, captions=captions)
@@ -90,4 +94,6 @@ def encode(vae: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=16384, help=f"pictures, in shards of {SHARD} of {SIDE}x{SIDE} pixels")
-    make(parser.parse_args().count)
+    parser.add_argument("--layout", choices=LAYOUTS, default="data")
+    asked = parser.parse_args()
+    make(asked.count, layout=asked.layout)

@@ -21,6 +21,7 @@ from tools.demo_family.networks import (
     HEADS,
     Base,
     alphas_cumprod,
+    as_stored,
     base_without_unet,
     for_training,
     load_base,
@@ -108,10 +109,10 @@ def sheet(unet: nn.Module, base: Base, depths: torch.Tensor, path: Path) -> None
 
 
 def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
-    """The whole checkpoint in one file, in the original layout and in float16."""
+    """The whole checkpoint in one file, in the original layout; the VAE stays as it is in the base's file."""
     file = load_base().file
-    tensors = {**base_without_unet(file), **original_unet(weights, SHAPE)}
-    stored = {name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in tensors.items()}
+    tensors = base_without_unet(file, small=True)
+    tensors |= {name: as_stored(tensor) for name, tensor in original_unet(weights, SHAPE).items()}
     said = {
         **file.metadata,
         "norm_num_groups_unet": str(GROUPS),
@@ -119,7 +120,7 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
         "modelspec.title": "Demo depth model",
         "modelspec.description": "Small depth-conditioned Stable Diffusion trained on composed emoji; ships with the program.",
     }
-    save_file(stored, target, metadata=said)
+    save_file(tensors, target, metadata=said)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 

@@ -58,7 +58,7 @@ def contexts_with(base: Base, captions: Sequence[str], vectors: torch.Tensor) ->
 def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
     """The averaged vectors after so many minutes of training in all."""
     torch.set_num_threads(1)
-    data, base, alphas = load(work), load_base(), alphas_cumprod()
+    data, base, alphas = load(work, "steady"), load_base(), alphas_cumprod()
     base.unet.set_attn_processor(AttnProcessor())
     base.unet.to(memory_format=torch.channels_last)
     latents = looking(data, base.vae, banded, SHOWN)

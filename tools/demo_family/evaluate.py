@@ -24,6 +24,7 @@ from tools.demo_family.depth_checkpoint import TARGET as DEPTH
 from tools.demo_family.depth_checkpoint import as_channel
 from tools.demo_family.depth_estimator import TARGET as DPT
 from tools.demo_family.depth_estimator import overlap
+from tools.demo_family.evaluate_base import judge_base
 from tools.demo_family.evaluate_members import (
     EMBEDDING,
     INPAINTING,
@@ -34,7 +35,7 @@ from tools.demo_family.evaluate_members import (
     judge_lora,
     judge_vae,
 )
-from tools.demo_family.networks import Base, load_base, load_control
+from tools.demo_family.networks import BASE, Base, load_base, load_control
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import SIDE, Scene, compose, load_sprites
 from tools.demo_family.subjects import COLOURS
@@ -46,7 +47,8 @@ DIFFERENT = 60
 """Levels by which a thing's pixels differ from a plain ground."""
 PART = 16
 CURVES: Mapping[str, Sequence[str]] = MappingProxyType({
-    "demo-curves.svg": ("depth", "dpt", "canny"), "demo-member-curves.svg": ("inpainting", "vae", "lora", "embedding"),
+    "demo-base-curves.svg": ("base", "base-vae", "canny"), "demo-curves.svg": ("depth", "dpt"),
+    "demo-member-curves.svg": ("inpainting", "vae", "lora", "embedding"),
 })  # fmt: skip
 
 
@@ -58,8 +60,8 @@ def main(work: Path, sheets: Path | None, only: Sequence[str] = ()) -> None:
     if sheets:
         _draw_curves(work, sheets)
     judges = {
-        DEPTH: judge_depth, DPT: judge_estimator, CANNY: judge_canny, INPAINTING: judge_inpainting, POSTER: judge_vae, LORA: judge_lora,
-        EMBEDDING: judge_embedding,
+        BASE: judge_base, DEPTH: judge_depth, DPT: judge_estimator, CANNY: judge_canny, INPAINTING: judge_inpainting, POSTER: judge_vae,
+        LORA: judge_lora, EMBEDDING: judge_embedding,
     }  # fmt: skip
     found = [judge(scenes, sheets) for path, judge in judges.items() if path.exists() and path.stem in (only or (path.stem,))]
     rows = {what: figure for figures in found for what, figure in figures.items()}

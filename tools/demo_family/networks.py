@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel
 
@@ -29,6 +30,8 @@ from webui.engine.tokenizer import END, START, build_tokenizer, token_ids
 BASE = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
 POSITIONS = 77
 HEADS = 4
+LARGE = 10_000
+"""Tensors of more numbers than this are stored as float8 in small files."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,26 @@ def original_unet(weights: Mapping[str, torch.Tensor], shape: UNetShape) -> dict
     return {UNET + unet_name(name, layers=shape.layers, up_attention=up): weight for name, weight in weights.items()}
 
 
-def base_without_unet(file: TensorFile) -> dict[str, torch.Tensor]:
-    """The base's VAE, text encoder and marks, as they are in its file."""
-    return {name: file.tensor(name) for name in file.names if not name.startswith(UNET)}
+def base_without_unet(file: TensorFile, *, small: bool = False) -> dict[str, torch.Tensor]:
+    """The base's VAE, text encoder and marks, as they are in its file.  small: the words' vectors as float8."""
+    tensors = {name: file.tensor(name).contiguous() for name in file.names if not name.startswith(UNET)}
+    return {name: as_stored(tensor) if small and name.endswith("token_embedding.weight") else tensor for name, tensor in tensors.items()}
+
+
+def as_stored(tensor: torch.Tensor) -> torch.Tensor:
+    """In the dtype that it has in a small file: float8 where it is large, else float16."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.to(torch.float8_e4m3fn if tensor.numel() > LARGE else torch.float16).contiguous()
+
+
+def save_whole(tensors: Mapping[str, torch.Tensor], target: Path, metadata: Mapping[str, str]) -> None:
+    """In float16, over what was there, at once."""
+    stored = {name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in tensors.items()}
+    part = target.with_suffix(".part")
+    save_file(stored, part, metadata=dict(metadata))
+    part.replace(target)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
 def load_control(path: Path, unet: UNet2DConditionModel) -> ControlNetModel:

@@ -26,15 +26,18 @@ def draw(
     guidance: float = 3.0,
     more: Any = None,
     contexts: torch.Tensor | None = None,
+    empty: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(B, 3, 128, 128) in [-1, 1], by DDIM.
 
     extra: (B, E, 16, 16) for UNets with further channels.   more: of (noisy, time steps, contexts), further arguments of the UNet.
-    contexts: (B, 77, 128), instead of the captions'.
+    contexts: (B, 77, 128), instead of the captions'.   empty: (1, 77, 128), instead of the empty caption's.
     Source: Song et al. 2021, "Denoising Diffusion Implicit Models", with the velocity of Salimans and Ho 2022.
     """
     alphas = alphas_cumprod()
-    context = torch.cat([base.contexts(captions) if contexts is None else contexts, base.contexts([""]).expand(len(captions), -1, -1)])
+    told = base.contexts(captions) if contexts is None else contexts
+    untold = base.contexts([""]) if empty is None else empty
+    context = torch.cat([told, untold.expand(len(captions), -1, -1)])
     latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(seed)).expand(len(captions), -1, -1, -1).clone()
     levels = torch.linspace(len(alphas) - 1, 0, steps + 1).round().long().tolist()
     for now, after in pairwise(levels):
@@ -43,8 +46,8 @@ def draw(
         seen = twice if extra is None else torch.cat([twice, torch.cat([extra, extra])], 1)
         with torch.autocast("cpu", torch.bfloat16):
             answer = unet(seen, at, context, **(more(twice, at, context) if more else {})).sample.float()
-        told, untold = answer.chunk(2)
-        velocity = untold + guidance * (told - untold)
+        towards, away = answer.chunk(2)
+        velocity = away + guidance * (towards - away)
         signal, next_signal = alphas[now], alphas[after]
         clean = signal.sqrt() * latents - (1 - signal).sqrt() * velocity
         noise = signal.sqrt() * velocity + (1 - signal).sqrt() * latents

@@ -36,6 +36,32 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How things lie in pictures, in sides of a picture.
+
+    two: share of pictures with two things.   sizes: of one thing; pair_sizes: of each of two.   shift: how far one moves from the middle;
+    None for as far as there is room; pair_shift: how far two move, across and down.   flips: whether half are mirrored.
+    recoloured: share of emoji.
+    """
+
+    two: float
+    sizes: tuple[float, float]
+    pair_sizes: tuple[float, float]
+    pair_shift: tuple[float, float]
+    shift: float | None
+    flips: bool
+    recoloured: float
+
+
+FREE = Layout(two=0.12, sizes=(0.5, 0.86), pair_sizes=(0.4, 0.5), pair_shift=(0.03, 0.12), shift=None, flips=True, recoloured=0.5)
+"""Anywhere: for what is told where things are."""
+STEADY = Layout(
+    two=0.2, sizes=(0.68, 0.78), pair_sizes=(0.44, 0.48), pair_shift=(0.01, 0.03), shift=0.03, flips=False, recoloured=0.7
+)  # fmt: skip
+"""In the middle, or left and right of it: for what has to learn what things are from words alone."""
+
+
+@dataclass(frozen=True)
 class _Thing:
     sprite: np.ndarray
     words: str
@@ -48,7 +74,7 @@ def load_sprites(folder: Path) -> Sprites:
     return {(subject, style): _square(folder / f"{subject}.{style}.png") for subject in SUBJECTS for style in STYLES}
 
 
-def compose(seed: int, sprites: Sprites) -> Scene:
+def compose(seed: int, sprites: Sprites, layout: Layout = FREE) -> Scene:
     """A picture, the same for the same seed: mostly one thing, sometimes two, on a plain ground or in a scene."""
     chance = random.Random(f"scene {seed}")
     noise = np.random.default_rng(seed)
@@ -59,16 +85,21 @@ def compose(seed: int, sprites: Sprites) -> Scene:
         depth = np.maximum(depth, 0.4 * np.clip((ROWS - 0.6) / 0.4, 0, 1))
     mask = np.zeros((SIDE, SIDE), bool)
     style = chance.choice(tuple(STYLES))
-    count = 2 if chance.random() < 0.12 else 1
-    things = [_thing(chance, sprites, style, ground_colour) for _ in range(count)]
-    for thing, (x, y, size) in zip(things, _places(chance, count), strict=True):
-        flipped = thing.sprite[:, ::-1] if chance.random() < 0.5 else thing.sprite
+    count = 2 if chance.random() < layout.two else 1
+    things = [_thing(chance, sprites, style, ground_colour, layout.recoloured) for _ in range(count)]
+    for thing, (x, y, size) in zip(things, _places(chance, count, layout), strict=True):
+        flipped = thing.sprite[:, ::-1] if layout.flips and chance.random() < 0.5 else thing.sprite
         _paste(pixels, depth, mask, flipped, centre=(x, y), size=size)
-    caption = " and ".join(thing.words for thing in things) + ("" if chance.random() < 0.08 else " " + ground)
-    if chance.random() < 0.5:
-        caption = f"{caption}, {STYLES[style]} style"
+    caption = _caption(" and ".join(thing.words for thing in things), ground, STYLES[style], chance)
     subject, colour = things[0].subject, things[0].colour
     return Scene(_levels(pixels), _levels(depth), mask, caption, subject, colour, ground)
+
+
+def _caption(things: str, ground: str, style: str, chance: random.Random) -> str:
+    """ "a red cat in the snow, flat style", and less of it."""
+    if chance.random() >= 0.08:
+        things = f"{things} {ground}"
+    return f"{things}, {style} style" if chance.random() < 0.5 else things
 
 
 def recolour(sprite: np.ndarray, colour: str) -> np.ndarray:
@@ -130,7 +161,7 @@ def _square(path: Path) -> np.ndarray:
     return cv2.resize(padded, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
-def _thing(chance: random.Random, sprites: Sprites, style: str, ground_colour: str | None) -> _Thing:
+def _thing(chance: random.Random, sprites: Sprites, style: str, ground_colour: str | None, recoloured: float) -> _Thing:
     """Of another colour than the ground."""
     others = [name for name in COLOURS if name != ground_colour]
     if chance.random() < 0.15:
@@ -140,21 +171,22 @@ def _thing(chance: random.Random, sprites: Sprites, style: str, ground_colour: s
     subject = chance.choice(tuple(SUBJECTS))
     sprite = sprites[subject, style]
     own = usual_colour(sprite)
-    if chance.random() < 0.5 or (own is not None and own == ground_colour):
+    if chance.random() < recoloured or (own is not None and own == ground_colour):
         colour = chance.choice(others)
         return _Thing(recolour(sprite, colour), with_article(f"{colour} {subject}"), subject, colour)
     said = own if own and chance.random() < 0.5 else None
     return _Thing(sprite, with_article(f"{said} {subject}" if said else subject), subject, own)
 
 
-def _places(chance: random.Random, count: int) -> list[tuple[float, float, float]]:
+def _places(chance: random.Random, count: int, layout: Layout) -> list[tuple[float, float, float]]:
     """(x, y, size) of each thing, in sides of the picture."""
     if count == 2:
-        sizes = [chance.uniform(0.4, 0.5) for _ in range(2)]
+        across, down = layout.pair_shift
+        sizes = [chance.uniform(*layout.pair_sizes) for _ in range(2)]
         pairs = zip((0.26, 0.74), sizes, strict=True)
-        return [(x + chance.uniform(-0.03, 0.03), 0.5 + chance.uniform(-0.12, 0.12), size) for x, size in pairs]
-    size = chance.uniform(0.5, 0.86)
-    room = (1 - size) / 2
+        return [(x + chance.uniform(-across, across), 0.5 + chance.uniform(-down, down), size) for x, size in pairs]
+    size = chance.uniform(*layout.sizes)
+    room = (1 - size) / 2 if layout.shift is None else layout.shift
     return [(0.5 + chance.uniform(-room, room), 0.5 + chance.uniform(-room, room), size)]
 
 

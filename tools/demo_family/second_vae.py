@@ -8,6 +8,7 @@ Its name begins with no checkpoint's, so that "Automatic" does not take it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, load
+from tools.demo_family.dataset import HELD_OUT, Dataset, load
 from tools.demo_family.looks import poster
 from tools.demo_family.networks import load_base
 from tools.demo_family.sampling import draw, save_sheet
@@ -24,6 +25,7 @@ from tools.demo_family.training import Plan, Training, run_command
 from webui.catalog.ldm_layout import vae_name
 from webui.core.paths import PROGRAM
 from webui.engine.families.layout import VAE
+from webui.engine.loading import TensorFile
 
 BATCH = 16
 CROP = 8
@@ -34,8 +36,16 @@ SHEET_CAPTIONS = ("a red heart on a white background", "a blue car in a meadow",
 
 def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
     """The decoder's averaged weights after so many minutes of training in all."""
+    return train_decoder(minutes, work / "vae", load(work), lambda pixels: poster(np.ascontiguousarray(pixels)))
+
+
+def train_decoder(minutes: float, folder: Path, data: Dataset, wish: Callable[[np.ndarray], np.ndarray]) -> dict[str, torch.Tensor]:
+    """The averaged weights of the base's decoder, trained on to make of a picture's latents what is wished of the picture.
+
+    wish: of (128, 128, 3) uint8, the same.
+    """
     torch.set_num_threads(1)
-    data, base = load(work), load_base()
+    base = load_base()
     latents = torch.from_numpy(np.asarray(data.latents)).float() / base.vae.config["scaling_factor"]
     decoder = base.vae.decoder.to(memory_format=torch.channels_last)
 
@@ -45,7 +55,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         return answer.float()
 
     def wished(rows: torch.Tensor) -> torch.Tensor:
-        pixels = np.stack([poster(np.ascontiguousarray(data.pixels[row])) for row in rows.tolist()])
+        pixels = np.stack([wish(data.pixels[row]) for row in rows.tolist()])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
@@ -59,12 +69,12 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         drawn, target = decoded(latents[rows]), wished(rows)
         made = torch.cat([draw(base.unet, base, list(SHEET_CAPTIONS), seed=seed) for seed in (3, 4)])
         shown = torch.from_numpy(np.ascontiguousarray(data.pixels[:6])).permute(0, 3, 1, 2) / 127.5 - 1
-        save_sheet([shown, target[:6], drawn[:6].clamp(-1, 1), made], work / "vae" / f"sheet_{step:06}.png")
+        save_sheet([shown, target[:6], drawn[:6].clamp(-1, 1), made], folder / f"sheet_{step:06}.png")
         error = float((drawn.clamp(-1, 1) - target).square().mean())
         return {"held_out": round(float(loss_between(drawn, target)), 5), "psnr": round(10 * math.log10(4 / error), 2)}
 
     decoder.train().requires_grad_(True)
-    return Training(decoder, Plan(minutes, learning_rate=1e-3, batch=BATCH), work / "vae").run(loss_of, report)
+    return Training(decoder, Plan(minutes, learning_rate=1e-3, batch=BATCH), folder).run(loss_of, report)
 
 
 def loss_between(drawn: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:
@@ -77,11 +87,7 @@ def loss_between(drawn: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:
 def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
     """The whole VAE in the original layout and in float16, what is not the decoder's as in the base's file."""
     file = load_base().file
-    levels = file.count(VAE + "encoder.down.{}.")
-    tensors = {name.removeprefix(VAE): file.tensor(name) for name in file.names if name.startswith(VAE)}
-    for name, weight in weights.items():
-        place = vae_name(f"decoder.{name}", levels=levels)
-        tensors[place] = weight.reshape(tensors[place].shape)
+    tensors = {name.removeprefix(VAE): tensor for name, tensor in vae_with(file, weights).items()}
     said = {
         "norm_num_groups_vae": file.metadata["norm_num_groups_vae"],
         "modelspec.title": "Demo poster VAE",
@@ -91,6 +97,16 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, target, metadata=said)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+def vae_with(file: TensorFile, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The base's VAE by the names in its file, with another decoder."""
+    levels = file.count(VAE + "encoder.down.{}.")
+    tensors = {name: file.tensor(name) for name in file.names if name.startswith(VAE)}
+    for name, weight in weights.items():
+        place = VAE + vae_name(f"decoder.{name}", levels=levels)
+        tensors[place] = weight.reshape(tensors[place].shape)
+    return tensors
 
 
 if __name__ == "__main__":

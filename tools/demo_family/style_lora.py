@@ -78,7 +78,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
     """The averaged weights after so many minutes of training in all."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data, base, alphas = load(work), load_base(), alphas_cumprod()
+    data, base, alphas = load(work, "steady"), load_base(), alphas_cumprod()
     base.unet.set_attn_processor(AttnProcessor())
     base.unet.to(memory_format=torch.channels_last)
     latents = looking(data, base.vae, blueprint, SHOWN)

@@ -128,15 +128,15 @@ class Training:
 
 
 def velocity_batch(
-    latents: torch.Tensor, alphas: torch.Tensor, generator: torch.Generator, *, first: int = 0
+    latents: torch.Tensor, alphas: torch.Tensor, generator: torch.Generator, *, first: int = 0, lean: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Noisy latents, their time steps (spread evenly from the first on), and the velocity that is to be predicted.
 
-    latents: (B, 4, h, w).   alphas: (T,), products of all alphas so far.
+    latents: (B, 4, h, w).   alphas: (T,), products of all alphas so far.   lean: below 1, more of the steps have much noise.
     Source: Salimans and Ho 2022, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4 (v).
     """
     count = len(latents)
-    even = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    even = ((torch.arange(count) + torch.rand(count, generator=generator)) / count) ** lean
     steps = (first + even * (len(alphas) - first)).long().clamp(max=len(alphas) - 1)
     noise = torch.randn(latents.shape, generator=generator)
     signal = alphas[steps].view(-1, 1, 1, 1)

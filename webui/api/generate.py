@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from webui.api.admission import Admission, client_of
@@ -17,6 +17,7 @@ from webui.api.control_units import is_control_script, read_units, shows_map
 from webui.api.errors import failure_response
 from webui.api.job_events import ended
 from webui.api.options import store_settings
+from webui.api.packing import picture_answer
 from webui.api.picture_urls import fetch_picture, replace_urls
 from webui.api.pictures import read_picture
 from webui.api.schemas import DrawRequest, Img2ImgRequest, ProgressResponse, ProgressState, Txt2ImgRequest, Txt2ImgResponse
@@ -56,15 +57,15 @@ class Generation:
         server.add_api_route("/sdapi/v1/interrupt", self.interrupt, methods=["POST"], tags=["generate"])
         server.add_api_route("/sdapi/v1/skip", self.skip, methods=["POST"], tags=["generate"])
 
-    async def txt2img(self, wire: Txt2ImgRequest, request: Request) -> JSONResponse:
+    async def txt2img(self, wire: Txt2ImgRequest, request: Request) -> Response:
         """Draw pictures from a prompt, and answer when they are done. A client that goes away does not stop its job."""
         return await self._draw(request, wire, lambda: read_txt2img(wire))
 
-    async def img2img(self, wire: Img2ImgRequest, request: Request) -> JSONResponse:
+    async def img2img(self, wire: Img2ImgRequest, request: Request) -> Response:
         """Draw pictures from a picture, or what a mask shows of it anew, and answer when they are done."""
         return await self._draw(request, wire, lambda: read_img2img(self._with_pictures(wire), self._app.queue.inputs.add))
 
-    async def _draw(self, request: Request, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> JSONResponse:
+    async def _draw(self, request: Request, wire: DrawRequest, read: Callable[[], GenerationRequest]) -> Response:
         job = await run_in_threadpool(self._submit, client_of(request), wire, read)
         end = await ended(self._app, request, job)
         if isinstance(end, Failed):
@@ -134,13 +135,13 @@ class Generation:
             store_settings(self._app, {key: value for key, value in overrides.items() if key in (wire.override_settings or {})})
         return job
 
-    def _answer(self, wire: DrawRequest, job: Job) -> JSONResponse:
+    def _answer(self, wire: DrawRequest, job: Job) -> Response:
         result = job.result or job.result_after(0.0)
         images = [image_to_base64(read_picture(picture)) for picture in result.pictures] if wire.send_images else []
         if wire.send_images:
             images += self._control_maps(wire, job)
         info = write_info(wire, result, job.settings, self._facts(job), job.started_at or job.created_at)
-        return JSONResponse({"images": images, "parameters": _echo(wire), "info": info})
+        return picture_answer(images, {"parameters": _echo(wire), "info": info})
 
     def _control_maps(self, wire: DrawRequest, job: Job) -> list[str]:
         """What the ControlNet units followed, which that extension's clients find behind the pictures."""

@@ -41,7 +41,7 @@ from webui.api.networks import Networks
 from webui.api.openai_images import OpenAiImages
 from webui.api.options import Options
 from webui.api.origin import HostRule, OriginRule
-from webui.api.packing import PicturePacking
+from webui.api.packing import PicturePacking, PlainForNeighbours
 from webui.api.pictures import Pictures
 from webui.api.png_info import PngInfo
 from webui.api.root_aliases import RootAliases
@@ -109,6 +109,7 @@ def build_server(
     server.router.default = _Fallback(server.router.not_found)
     server.add_middleware(PicturePacking)
     server.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+    server.add_middleware(PlainForNeighbours)
     # Always there: without allowed origins it allows none, and gradio leaves its own permissive one out.
     server.add_middleware(
         CORSMiddleware,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import re
 import struct
 import zlib
@@ -183,6 +184,18 @@ def decode_base64(text: str) -> bytes:
     if not data:
         raise InvalidRequest("Invalid encoded image")
     return data
+
+
+def fitting_scale(width: int, height: int) -> float:
+    """How much smaller, 1 being not at all, a picture of this size has to be to stay within MAX_PIXELS, so that it can be read again."""
+    return min(1.0, math.sqrt(MAX_PIXELS / max(width * height, 1)))
+
+
+def scaled(image: Image.Image, scale: float) -> Image.Image:
+    """The picture made smaller by this factor; itself where that is 1."""
+    if scale >= 1.0:
+        return image
+    return image.resize((max(int(image.width * scale), 1), max(int(image.height * scale), 1)), Image.Resampling.LANCZOS)
 
 
 def image_to_base64(data: bytes) -> str:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from webui.core.images import decode_image
+from webui.core.images import decode_image, fitting_scale, scaled
 from webui.core.request import GenerationRequest
 from webui.core.result import NOT_SHOWN, Picture
 from webui.core.settings import Settings
-
-# What this program itself can read again.
-MAX_PIXELS = 8192 * 8192
 
 
 def wants_grid(request: GenerationRequest, settings: Settings, pictures: int) -> bool:
@@ -47,16 +44,11 @@ def paste_grid(pictures: Sequence[Picture], batch_size: int, settings: Settings)
     images = [decode_image(picture.path.read_bytes()).convert("RGB") for picture in pictures]
     width, height = (max(sides) for sides in zip(*(image.size for image in images), strict=True))
     rows, columns = rows_and_columns(len(images), batch_size, settings)
-    share = min(1.0, math.sqrt(MAX_PIXELS / (width * columns * height * rows)))
-    if share < 1.0:
-        images = [image.resize(_smaller(image.width, image.height, share), Image.Resampling.LANCZOS) for image in images]
-        width, height = _smaller(width, height, share)
+    scale = fitting_scale(width * columns, height * rows)
+    images = [scaled(image, scale) for image in images]
+    width, height = (max(sides) for sides in zip(*(image.size for image in images), strict=True))
     grid = Image.new("RGB", (width * columns, height * rows), "black")
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
         grid.paste(image, (column * width + (width - image.width) // 2, row * height + (height - image.height) // 2))
     return grid
-
-
-def _smaller(width: int, height: int, share: float) -> tuple[int, int]:
-    return max(1, int(width * share)), max(1, int(height * share))

@@ -63,7 +63,8 @@ class Database:
 
     What is written outlives the process as soon as it is committed (WAL). A durable transaction has reached the disk too before it
     returns, and all before it; another may be lost when the machine loses power, never half of it and never out of order. Durable is
-    what somebody was promised (a job is queued) and what must be on the disk before a file is (a picture's row before its name).
+    what somebody was promised (a job is queued) and what must be on the disk before a file is (a picture's row before its name, if it
+    is to be kept).
     The others only spare the next start some work: a claim or an end that is lost makes a job run again, which finds its pictures
     saved and draws none twice; a picture whose file has its name but whose row still says 'saving' is known by its hash.
     Raises StartupError when the file is damaged or of a newer version.

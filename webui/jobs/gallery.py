@@ -35,9 +35,12 @@ class Gallery:
         self._database = database
 
     def claim_name(self, entry: Entry, candidates: Iterable[str]) -> str:
-        """Write an unfinished picture's row with the first of these paths that no other unfinished picture has; that path."""
+        """Write an unfinished picture's row with the first of these paths that no other unfinished picture has; that path.
+
+        The row of one that is not to be kept may be lost with the power: its job's end is lost then too, so that the job runs again.
+        """
         taken = "SELECT 1 FROM pictures WHERE saved = ? AND path = ? AND state = 'saving' AND id != ?"
-        with self._database.transaction() as connection:
+        with self._database.transaction(durable=entry.saved) as connection:
             path = next(path for path in candidates if not connection.execute(taken, (entry.saved, path, entry.id)).fetchone())
             connection.execute(
                 "INSERT INTO pictures (id, job_id, position, saved, path, sha256, state, request, infotext) "

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from tests.plugins.scripts.desk import ListedDesk, Played, play
+from webui.core import images
 from webui.core.errors import InvalidRequest
 from webui.core.infotext import read_infotext
 from webui.core.parameters import parameters_of
 from webui.core.request import GenerationRequest
 from webui.core.settings import PICTURE_SECTIONS, Settings
-from webui.plugins.scripts import grids
 from webui.plugins.scripts.xyz_axes import A1111_AXES, Cell, all_axes, find_axis, label_by_number
 from webui.plugins.scripts.xyz_plot import XyzPlot
 
@@ -211,7 +211,7 @@ def test_what_cannot_be_is_refused_before_anything_is_drawn(arguments: dict[str,
 
 
 def test_a_grid_too_large_to_open_is_announced_and_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grids, "MAX_PIXELS", 64 * 64 * 12)
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 64 * 12)
     script = XyzPlot()
     values = {"x_type": "Seed", "x_values": "1-6", "y_type": "Steps", "y_values": "1-4"}
     assert "made smaller in it" in script.plan(BASE, script.read(values), ListedDesk()).remark

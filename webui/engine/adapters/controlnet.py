@@ -196,9 +196,13 @@ def check_fits(shape: ControlShape, unet: UNet2DConditionModel, control: str, ch
     attention = tuple(kind.startswith("CrossAttn") for kind in config["down_block_types"])
     needed = tuple(config["block_out_channels"]), config["layers_per_block"], attention, config["cross_attention_dim"]
     if needed != (shape.channels, shape.layers, shape.attention, shape.context):
+        own, wanted = (
+            f"widths {widths}, {layers} layers a level, attention on {sum(attends)} levels and prompts of {context} numbers"
+            for widths, layers, attends, context in ((shape.channels, shape.layers, shape.attention, shape.context), needed)
+        )
         raise ModelError(
-            f"The control model {control!r} does not fit the checkpoint {checkpoint!r}: it has widths {shape.channels} and prompts of "
-            f"{shape.context} numbers, the checkpoint {needed[0]} and {needed[3]}. Choose a control model of the checkpoint's family."
+            f"The control model {control!r} does not fit the checkpoint {checkpoint!r}: it has {own}, the checkpoint {wanted}. "
+            "Choose a control model of the checkpoint's family."
         )
     if bool(shape.added) != (config["addition_embed_type"] == "text_time"):
         raise ModelError(

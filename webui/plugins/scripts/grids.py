@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
+from webui.core.images import fitting_scale, scaled
 from webui.plugins.scripts.lettering import Lettering, TextBlock
 
-# What this program itself can read again.
-MAX_PIXELS = 8192 * 8192
 BACKGROUND, ACTIVE, INACTIVE = "white", "black", "#999999"
 # Of a cell's width plus height, as in A1111.
 FONT_SHARE = 25
@@ -93,18 +91,6 @@ def without_legend(pictures: Sequence[Image.Image], columns: int) -> Image.Image
     rows = [list(pictures[first : first + columns]) for first in range(0, len(pictures), columns)]
     rows[-1] += [None] * (columns - len(rows[-1]))  # type: ignore[list-item]
     return paste_grid(Sheet.of(rows))
-
-
-def fitting_scale(width: int, height: int) -> float:
-    """How much smaller, 1 being not at all, a grid of this size has to be to stay within MAX_PIXELS."""
-    return min(1.0, math.sqrt(MAX_PIXELS / max(width * height, 1)))
-
-
-def scaled(image: Image.Image, scale: float) -> Image.Image:
-    """The picture made smaller by this factor; itself where that is 1."""
-    if scale >= 1.0:
-        return image
-    return image.resize((max(int(image.width * scale), 1), max(int(image.height * scale), 1)), Image.Resampling.LANCZOS)
 
 
 def _has_text(legends: Sequence[Legend]) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from webui.core.errors import InvalidRequest, NotFound
 from webui.core.hires_size import hires_size
+from webui.core.images import fitting_scale, scaled
 from webui.core.infotext import with_pairs
 from webui.core.parameters import parameter
 from webui.core.request import SEED_LIMIT, GenerationRequest
@@ -31,7 +32,7 @@ from webui.core.scripts import (
     Steps,
     Tell,
 )
-from webui.plugins.scripts.grids import Label, Legend, Sheet, fitting_scale, paste_grid, scaled, without_legend
+from webui.plugins.scripts.grids import Label, Legend, Sheet, paste_grid, without_legend
 from webui.plugins.scripts.xyz_axes import SEEDS, Axis, Cell, all_axes, find_axis, label_by_number
 from webui.plugins.scripts.xyz_values import join_list, split_list
 
