@@ -89,6 +89,8 @@ def test_big_answers_are_compressed_for_those_who_can_read_it(client: TestClient
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert packed.json()["images"] == plain.json()["images"]
+    with TestClient(client.app, base_url=str(client.base_url), client=("127.0.0.1", 5000)) as neighbour:
+        assert "content-encoding" not in neighbour.post("/sdapi/v1/txt2img", json=SMALL).headers
 
 
 def test_a_seed_of_minus_one_is_drawn_and_told(client: TestClient) -> None:

@@ -6,8 +6,6 @@ checkpoint draws.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -15,13 +13,12 @@ from safetensors.torch import load_file
 
 from tests.engine.shown_things import SIDE, found, overlap
 from tests.engine.studio import Studio, work_for
-from tools.demo_family.classifier import COLOUR_NAMES, GROUND_NAMES, SUBJECT_NAMES, Classifier, shown, view
+from tools.demo_family.classifier import TARGET, Classifier, named
 from tools.demo_family.prompts import SINGLE, Wish, held_out
 from tools.demo_family.scenes import draw_shape
 from webui.core.paths import PROGRAM
 
 DEMO = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
-JUDGE = Path(__file__).parents[1] / "data" / "demo_judge.safetensors"
 WISHES = {"width": SIDE, "height": SIDE, "steps": 14, "sampler": "DPM++ 2M", "cfg_scale": 3.0}
 SHAPES = ("circle", "square", "triangle", "ring", "cross")
 
@@ -56,14 +53,8 @@ def test_a_shape_is_the_one_that_is_said_in_the_colours_that_are_said(
 @pytest.fixture(scope="module")
 def judge() -> Classifier:
     model = Classifier()
-    model.load_state_dict({name: weight.float() for name, weight in load_file(JUDGE).items()})
+    model.load_state_dict({name: weight.float() for name, weight in load_file(TARGET).items()})
     return model.eval()
-
-
-def named(judge: Classifier, picture: np.ndarray, half: int | None = None) -> tuple[str, str, str]:
-    """Subject, colour, ground."""
-    subject, colour, ground = (int(scores.argmax()) for scores in judge(shown([view(picture, half)])))
-    return SUBJECT_NAMES[subject], COLOUR_NAMES[colour], GROUND_NAMES[ground]
 
 
 def test_prompts_that_it_was_not_trained_on_are_drawn_right(studio: Studio, judge: Classifier) -> None:

@@ -227,16 +227,31 @@ def test_a_job_that_drew_nothing_gets_no_pictures_from_extensions(open_house: Op
     assert house.files() == []
 
 
+def lose_what_waits_for_no_disk(house: House, of_pictures: str) -> None:
+    """What the disk holds when commits that do not wait for it are lost: the claim's and the end's of all jobs, and this of pictures."""
+    with sqlite3.connect(house.database) as connection:
+        connection.execute("UPDATE jobs SET state = 'queued', owner = NULL, started_at = NULL, ended_at = NULL")
+        connection.execute(of_pictures)
+    connection.close()
+
+
+@pytest.mark.parametrize(("save", "level"), [(True, "FULL"), (False, "NORMAL")])
+def test_the_row_of_a_picture_is_on_the_disk_before_its_name_if_it_is_to_be_kept(open_house: OpenHouse, save: bool, level: str) -> None:
+    house = open_house(start=False)
+    job = house.queue.submit(request(), Settings(), save=save)
+    said: list[str] = []
+    house.outputs._database._connection.set_trace_callback(said.append)
+    assert isinstance(Run(job, surroundings(house)).execute(), Finished)
+    inserted = next(place for place, statement in enumerate(said) if statement.startswith("INSERT INTO pictures"))
+    assert [one for one in said[:inserted] if one.startswith("PRAGMA")][-1] == f"PRAGMA synchronous = {level}"
+
+
 def test_after_a_power_cut_that_took_the_end_of_a_job_no_picture_is_drawn_twice(open_house: OpenHouse) -> None:
     house = open_house()
     job = house.queue.submit(request(batch_count=3), Settings(), job_id="a")
     pictures = job.wait(10).result.pictures
     house.close()
-    # What the disk holds when the commits that do not wait for it are lost: the claim's and end's, and that the pictures are complete.
-    with sqlite3.connect(house.database) as connection:
-        connection.execute("UPDATE jobs SET state = 'queued', owner = NULL, started_at = NULL, ended_at = NULL")
-        connection.execute("UPDATE pictures SET state = 'saving'")
-    connection.close()
+    lose_what_waits_for_no_disk(house, "UPDATE pictures SET state = 'saving'")
     again = open_house()
     end = again.queue.job("a").wait(10)
     assert isinstance(end, Finished)
@@ -249,10 +264,7 @@ def test_after_a_power_cut_that_took_the_row_of_a_picture_that_is_not_kept_its_j
     house = open_house()
     first = house.queue.submit(request(batch_count=2), Settings(), job_id="a", save=False).wait(10).result.pictures
     house.close()
-    with sqlite3.connect(house.database) as connection:
-        connection.execute("UPDATE jobs SET state = 'queued', owner = NULL, started_at = NULL, ended_at = NULL")
-        connection.execute("DELETE FROM pictures WHERE position = 1")
-    connection.close()
+    lose_what_waits_for_no_disk(house, "DELETE FROM pictures WHERE position = 1")
     again = open_house()
     end = again.queue.job("a").wait(10)
     assert isinstance(end, Finished)

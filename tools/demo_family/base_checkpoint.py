@@ -116,7 +116,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
 
 def sheet(reader: Reader, base: Base, contexts: torch.Tensor, empty: torch.Tensor, path: Path) -> None:
     """The captions to look at, drawn from two seeds."""
-    drawn = [draw(reader.unet, base, SHEET_CAPTIONS, contexts=contexts, empty=empty, seed=seed, steps=16, guidance=5) for seed in (1, 2)]
+    drawn = [draw(reader.unet, base, SHEET_CAPTIONS, contexts=contexts, empty=empty, seed=seed, steps=16, guidance=3) for seed in (1, 2)]
     save_sheet([torch.stack(both) for both in zip(*drawn, strict=True)], path)
 
 

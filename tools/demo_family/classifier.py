@@ -115,6 +115,13 @@ def accuracy(model: nn.Module, pictures: torch.Tensor, truth: torch.Tensor) -> d
     }
 
 
+@torch.no_grad()
+def named(model: nn.Module, pixels: np.ndarray, half: int | None = None) -> tuple[str, str, str]:
+    """Subject, colour and ground that a picture (128, 128, 3) uint8 shows.  half: 0 or 1 of a picture with two things."""
+    subject, colour, ground = (int(scores.argmax()) for scores in model(shown([view(pixels, half)])))
+    return SUBJECT_NAMES[subject], COLOUR_NAMES[colour], GROUND_NAMES[ground]
+
+
 def load_classifier(work: Path = WORK) -> tuple[Classifier, dict[str, float]]:
     """The exported one, and how often it is right on held-out pictures that went through the VAE."""
     model = Classifier()

@@ -66,7 +66,9 @@ def load(work: Path = WORK, layout: str = "data") -> Dataset:
     """All that is there.  Raises FileNotFoundError when nothing is."""
     parts = sorted((work / layout).glob("*.json"))
     if not parts:
-        raise FileNotFoundError(f"There are no pictures in {work / layout}. Make them with: python -m tools.demo_family.dataset")
+        raise FileNotFoundError(
+            f"There are no pictures in {work / layout}. Make them with: python -m tools.demo_family.dataset --layout {layout}"
+        )
     read = {kind: [np.load(part.with_suffix(f".{kind}.npy"), mmap_mode="r") for part in parts] for kind in ("latents", "pixels", "depth")}
     captions = [caption for part in parts for caption in json.loads(part.read_text(encoding="utf-8"))]
     return Dataset(**{kind: np.concatenate(arrays) for kind, arrays in read.items()}, captions=captions)

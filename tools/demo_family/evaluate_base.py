@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tools.demo_family.base_checkpoint import SHEET_CAPTIONS
-from tools.demo_family.classifier import COLOUR_NAMES, GROUND_NAMES, SUBJECT_NAMES, load_classifier, shown, view
+from tools.demo_family.classifier import load_classifier, named
 from tools.demo_family.networks import Base, load_base
 from tools.demo_family.prompts import Wish, held_out
 from tools.demo_family.sampling import draw, save_sheet
@@ -30,11 +30,11 @@ def judge_base(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]
     drawn = torch.cat([_drawn(base, [wish.prompt for wish in part], seed) for seed, part in enumerate(parts)])
     pixels = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     model, figures = load_classifier()
-    singles = [(wish, *_named(model, picture, None)) for wish, picture in zip(wishes, pixels, strict=True) if len(wish.things) == 1]
+    singles = [(wish, *named(model, picture, None)) for wish, picture in zip(wishes, pixels, strict=True) if len(wish.things) == 1]
     doubles = [(wish, picture) for wish, picture in zip(wishes, pixels, strict=True) if len(wish.things) == 2]
     if sheets:
         _save_sheets(sheets, drawn)
-    pairs = [(wish, [_named(model, picture, half) for half in (0, 1)]) for wish, picture in doubles]
+    pairs = [(wish, [named(model, picture, half) for half in (0, 1)]) for wish, picture in doubles]
     return {
         **{f"classifier: {name} named right on held-out pictures": figure for name, figure in figures.items()},
         "base: subject right": _share(wish.things[0][1] == subject for wish, subject, _, _ in singles),
@@ -48,14 +48,6 @@ def judge_base(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]
 
 def _drawn(base: Base, prompts: Sequence[str], seed: int) -> torch.Tensor:
     return draw(base.unet, base, prompts, seed=seed, steps=STEPS, guidance=GUIDANCE)
-
-
-def _named(model: torch.nn.Module, pixels: np.ndarray, half: int | None) -> tuple[str, str, str]:
-    """Subject, colour and ground."""
-    with torch.no_grad():
-        scores = model(shown([view(pixels, half)]))
-    subject, colour, ground = (int(one.argmax()) for one in scores)
-    return SUBJECT_NAMES[subject], COLOUR_NAMES[colour], GROUND_NAMES[ground]
 
 
 def _subjects(wish: Wish) -> list[str]:
