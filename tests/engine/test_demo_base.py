@@ -9,13 +9,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.engine.shown_things import SIDE, found, overlap
 from tests.engine.studio import Studio, work_for
 from tools.demo_family.classifier import TARGET, Classifier, named
+from tools.demo_family.dataset import as_tensor
+from tools.demo_family.networks import load_base
 from tools.demo_family.prompts import SINGLE, Wish, held_out
-from tools.demo_family.scenes import draw_shape
+from tools.demo_family.scenes import compose, draw_shape
+from tools.demo_family.subjects import STYLES, SUBJECTS
+from tools.demo_family.vae import psnr
 from webui.core.paths import PROGRAM
 
 DEMO = PROGRAM / "models" / "Stable-diffusion" / "demo.safetensors"
@@ -64,6 +69,19 @@ def test_prompts_that_it_was_not_trained_on_are_drawn_right(studio: Studio, judg
              for wish, (subject, colour, ground) in zip(wishes, seen, strict=True)]  # fmt: skip
     subjects, colours, grounds = (sum(each) for each in zip(*right, strict=True))
     assert (subjects >= 19, colours >= 22, grounds >= 22) == (True, True, True), (subjects, colours, grounds)
+
+
+def test_the_vae_keeps_pictures_as_they_are() -> None:
+    """Of shapes drawn by code in scenes, which go through its latents and back."""
+    noise = np.random.default_rng(3)
+    sprites = {
+        (subject, style): draw_shape(SHAPES[at % len(SHAPES)], "red", noise) for at, subject in enumerate(SUBJECTS) for style in STYLES
+    }
+    vae = load_base(DEMO).vae
+    pixels = as_tensor(np.stack([compose(seed, sprites).pixels for seed in range(24)]), vae.device)
+    with torch.no_grad():
+        again = vae(pixels).sample.clamp(-1, 1)
+    assert psnr(again, pixels)["psnr"] > 30
 
 
 def test_of_two_things_each_is_on_its_side(studio: Studio, judge: Classifier) -> None:

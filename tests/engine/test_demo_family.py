@@ -129,6 +129,15 @@ def test_an_upscaler_draws_what_shrinks_back_to_the_picture(tmp_path: Path, name
     assert np.abs(back - np.asarray(source, dtype=float)).mean() < 6
 
 
+def test_what_ships_is_small() -> None:
+    ours = [path for folder in (MODELS, PROGRAM / "embeddings") for path in folder.rglob("*demo*") if path.is_file()]
+    sizes = {path.name: path.stat().st_size / 1e6 for path in ours}
+    assert len(sizes) >= 7
+    assert {name for name, size in sizes.items() if size > 20} == {"demo.safetensors"}
+    assert sizes["demo.safetensors"] <= 60
+    assert sum(sizes.values()) < 150
+
+
 def test_what_ships_is_found_wherever_the_data_folder_is(tmp_path: Path) -> None:
     catalog = Catalog(standard_paths(tmp_path))
     catalog.refresh()

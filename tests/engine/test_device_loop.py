@@ -44,11 +44,11 @@ def assert_nothing_is_leased(studio: Studio, model: TinyModel) -> None:
 
 
 def assert_same_latents(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
-    """The same latents in any order, to 1e-4, and no two of them alike."""
+    """The same latents in any order, to 1e-3 (rounding over ten steps; 1.5e-4 on an AMD processor), and no two of them alike."""
     assert len(ours) == len(theirs)
     for latent in theirs:
         distances = sorted(float((latent - other).abs().max()) for other in ours)
-        assert distances[0] < 1e-4
+        assert distances[0] < 1e-3
         assert len(ours) == 1 or distances[1] > 0.1
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from tools.demo_family import base_vae
-from tools.demo_family.base_checkpoint import Reader, export
+from tools.demo_family import vae
+from tools.demo_family.base_checkpoint import SHAPE, Reader, export
 from tools.demo_family.captions import ground_in, style_first, things_in
 from tools.demo_family.classifier import COLOUR_NAMES, GROUND_NAMES, SUBJECT_NAMES, UNKNOWN, Classifier, shown, view, views_of
-from tools.demo_family.networks import load_base
+from tools.demo_family.networks import load_base, new_unet
 from tools.demo_family.prompts import DOUBLE, SINGLE, held_out, is_held_out
 from tools.demo_family.scenes import STEADY, Sprites, compose, draw_shape
 from tools.demo_family.subjects import STYLES, SUBJECTS
@@ -94,7 +94,7 @@ def test_the_judge_is_shown_a_picture_or_the_half_with_its_thing() -> None:
 def test_what_is_exported_reads_captions_as_in_training_and_keeps_all_that_was_not_trained(tmp_path: Path) -> None:
     captions = ["a red cat in the snow", "a blue dog", ""]
     torch.manual_seed(3)
-    reader = Reader(load_base(), captions)
+    reader = Reader(load_base(), captions, new_unet(SHAPE))
     with torch.no_grad():
         words = reader.text.get_input_embeddings().weight
         words.add_(0.1 * torch.randn_like(words))
@@ -112,12 +112,43 @@ def test_what_is_exported_reads_captions_as_in_training_and_keeps_all_that_was_n
     assert all(torch.allclose(weight, state[name], atol=1e-3) for name, weight in again.unet.state_dict().items())
 
 
-def test_another_decoder_leaves_all_else_in_the_bases_file(tmp_path: Path) -> None:
+def test_another_vae_leaves_all_else_in_the_bases_file(tmp_path: Path) -> None:
     base, target = load_base(), tmp_path / "demo.safetensors"
-    weights = {name: weight + 0.5 for name, weight in base.vae.decoder.state_dict().items()}
-    base_vae.export(weights, target)
+    weights = {name: weight + 0.5 for name, weight in base.vae.state_dict().items()}
+    vae.export(weights, target)
     again = TensorFile(target)
     assert set(again.names) == set(base.file.names)
     changed = {name for name in again.names if not torch.equal(again.tensor(name), base.file.tensor(name))}
-    assert changed == {name for name in again.names if name.startswith("first_stage_model.decoder.")}
-    assert torch.allclose(load_base(target).vae.decoder.conv_in.weight, weights["conv_in.weight"], atol=1e-2)
+    assert changed == {name for name in again.names if name.startswith("first_stage_model.")}
+    again_vae = load_base(target).vae.state_dict()
+    assert all(torch.allclose(again_vae[name], weight, atol=1e-2) for name, weight in weights.items())
+
+
+def test_what_a_vae_is_trained_on_counts_colours_edges_and_the_spread_of_latents() -> None:
+    generator = torch.Generator().manual_seed(1)
+    pixels, mean, spread = torch.rand(2, 3, 16, 16, generator=generator), torch.zeros(2, 4, 2, 2), torch.zeros(2, 4, 2, 2)
+    right = vae.loss_between(pixels, pixels, mean, spread)
+    assert right == 0
+    assert vae.loss_between(pixels, pixels + 0.1, mean, spread) == pytest.approx(0.01, rel=1e-4)
+    soft = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1)
+    assert vae.loss_between(pixels, soft, mean, spread) > (soft - pixels).square().mean()
+    assert vae.loss_between(pixels, pixels, mean + 3, spread) > right
+    assert vae.loss_between(pixels, pixels, mean, spread - 3) > right
+
+
+def test_a_normalised_vae_does_the_same_with_latents_of_another_deviation() -> None:
+    own = load_base().vae
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        before, drawn = own.encode(pixels).latent_dist, own(pixels).sample
+        own.load_state_dict(vae.normalised(own.state_dict(), 0.5))
+        after = own.encode(pixels).latent_dist
+        assert torch.allclose(after.mean, 2 * before.mean, atol=1e-3)
+        assert torch.allclose(after.std, 2 * before.std, atol=1e-3)
+        assert torch.allclose(own(pixels).sample, drawn, atol=1e-3)
+
+
+def test_psnr_is_that_of_each_picture_and_of_all_pixels_together() -> None:
+    pixels = torch.zeros(2, 3, 8, 8)
+    again = pixels + torch.tensor([0.2, 0.02]).view(2, 1, 1, 1)
+    assert vae.psnr(again, pixels) == pytest.approx({"psnr": 30.0, "psnr_together": 22.968}, abs=1e-3)

@@ -16,6 +16,7 @@ from spandrel.architectures.Compact import Compact
 
 from tools.demo_family.captions import without_ground
 from tools.demo_family.convert_upscalers import convert
+from tools.demo_family.depth_checkpoint import TARGET as DEPTH
 from tools.demo_family.depth_checkpoint import as_channel
 from tools.demo_family.embedding import contexts_with
 from tools.demo_family.inpainting_checkpoint import as_channels, random_mask, widened
@@ -136,15 +137,15 @@ def test_masks_hide_all_or_a_part() -> None:
     assert 0 < min(shares) < 0.3
 
 
-def test_the_inpainting_unet_begins_as_the_base_where_it_is_shown_nothing() -> None:
-    base = load_base()
-    unet, shape = widened(base)
+def test_the_inpainting_unet_begins_as_the_depth_one_without_its_depth() -> None:
+    depth = load_base(DEPTH)
+    unet = widened(depth.unet)
     latents, mask = torch.randn(2, 5, 16, 16, generator=torch.Generator().manual_seed(1)).split([4, 1], dim=1)
-    at, context = torch.tensor([500, 3]), base.contexts(["a cat", "a dog"])
+    at, context = torch.tensor([500, 3]), depth.contexts(["a cat", "a dog"])
     with torch.no_grad():
-        expected = base.unet(latents, at, context).sample
+        expected = depth.unet(torch.cat([latents, torch.zeros_like(mask)], 1), at, context).sample
         answer = unet(torch.cat([latents, mask, torch.zeros_like(latents)], 1), at, context).sample
-    assert shape.in_channels == 9
+    assert unet.config["in_channels"] == 9
     assert torch.allclose(answer, expected, atol=1e-4)
 
 

@@ -102,7 +102,8 @@ def test_the_syntax_of_a_prompt_is_coloured_behind_it(page: Page) -> None:
 def test_the_colours_lie_exactly_behind_the_text_however_long_it_is(page: Page) -> None:
     page.fill(PROMPT, "\n".join(["(many words:1.1) that wrap " * 12] * 6))
     page.locator(PROMPT).evaluate("(box) => { box.scrollTop = 60; }")
-    page.wait_for_function("document.querySelector('#txt2img_prompt .prompt-colours').scrollTop > 0")
+    # Filling may scroll as well; what the box is scrolled to is followed by the next frame.
+    page.wait_for_function("document.querySelector('#txt2img_prompt .prompt-colours').scrollTop === 60")
     facts = page.locator("#txt2img_prompt").evaluate("""(element) => {
         const style = (one) => [getComputedStyle(one).font, getComputedStyle(one).lineHeight];
         const of = (one) => [one.clientWidth, one.clientHeight, one.scrollTop, ...style(one)];

@@ -1,23 +1,24 @@
 """The base: text to image, of things in the middle of pictures. A UNet from scratch, and the text encoder that reads captions for it.
 
 python -m tools.demo_family.dataset --count 32768 --layout steady
-python -m tools.demo_family.base_checkpoint --minutes 85 --export
+python -m tools.demo_family.base_checkpoint --export
+python -m tools.demo_family.base_checkpoint --minutes 18 --export --further      goes on from the UNet and the words that ship
 
-The second trains, or resumes what was begun, and writes models/Stable-diffusion/demo.safetensors. The VAE and the words' first vectors
-are those of the file that is there.
+The others train, or resume what was begun, and write models/Stable-diffusion/demo.safetensors. The VAE and the text
+encoder's first weights are those of the file that is there.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from tools.demo_family.captions import style_first
-from tools.demo_family.dataset import HELD_OUT, load
+from tools.demo_family.dataset import HELD_OUT, latents_of, load, mark_of
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.networks import (
     BASE,
     HEADS,
@@ -41,6 +42,7 @@ SHAPE = UNetShape(
     heads=(HEADS,) * 3, groups=32,
 )  # fmt: skip
 BATCH = 64
+PLAN = Plan(85.0, learning_rate=1e-3, batch=BATCH, samples=390_000, every=6.0)
 EMPTY, TURNED = 0.1, 0.3
 """Shares of pictures whose caption is left out, so that there is something to guide away from, and of captions with the style first."""
 LEAN = 0.75
@@ -56,14 +58,14 @@ SHEET_CAPTIONS = (
 class Reader(nn.Module):
     """UNet and text encoder in training. Of the word vectors only those that occur are trained: `used` are their tokens."""
 
-    def __init__(self, base: Base, captions: list[str]) -> None:
+    def __init__(self, base: Base, captions: list[str], unet: nn.Module) -> None:
         super().__init__()
         tokens = padded_rows(base.tokens(captions))
         self.used, rows = torch.unique(tokens, return_inverse=True)
-        self.text, self.unet = base.text, for_training(new_unet(SHAPE))
+        self.text, self.unet = base.text, for_training(unet).to(base.device)
         words = base.text.get_input_embeddings().weight[self.used].detach().clone()
         self.text.set_input_embeddings(nn.Embedding.from_pretrained(words, freeze=False))
-        self._rows = rows
+        self._rows = rows.to(base.device)
         # Compiled, a training step takes half as long. In a tuple, so that the modules are not counted twice.
         self._compiled = (torch.compile(self.text), torch.compile(self.unet))
 
@@ -75,20 +77,21 @@ class Reader(nn.Module):
     def forward(self, noisy: torch.Tensor, steps: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """The velocity, (B, 4, 16, 16)."""
         text, unet = self._compiled if self.training else (self.text, self.unet)
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(noisy.device):
             context = text(input_ids=self._rows[places]).last_hidden_state
             answer: torch.Tensor = unet(noisy.contiguous(memory_format=torch.channels_last), steps, context).sample
         return answer.float()
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights, and the tokens of the word vectors, after so many minutes of training in all."""
+def train(plan: Plan, work: Path, *, further: bool = False) -> dict[str, torch.Tensor]:
+    """The averaged weights, and the tokens of the word vectors."""
     torch.manual_seed(0)
     data, base, alphas = load(work, "steady"), load_base(), alphas_cumprod()
-    latents = torch.from_numpy(np.asarray(data.latents)).float()
+    latents, folder = latents_of(data, base.vae), work / ("base-further" if further else "base")
     count = len(data)
     # Captions as they are, with the style first, none, and those to look at.
-    reader = Reader(base, [*data.captions, *map(style_first, data.captions), "", *SHEET_CAPTIONS])
+    unet = base.unet if further else new_unet(SHAPE)
+    reader = Reader(base, [*data.captions, *map(style_first, data.captions), "", *SHEET_CAPTIONS], unet)
     none, first_shown = 2 * count, 2 * count + 1
     known = torch.tensor([row for row in range(HELD_OUT, count) if not is_held_out(data.captions[row])])
     print(f"{sum(weight.numel() for weight in reader.parameters()) / 1e6:.2f} M parameters, {len(known)} pictures", flush=True)
@@ -106,12 +109,11 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
     def report(model: nn.Module, step: int) -> dict[str, float]:
         rows = torch.arange(HELD_OUT)
         places = torch.arange(first_shown, first_shown + len(SHEET_CAPTIONS))
-        sheet(reader, base, reader.context(places), reader.context(torch.tensor([none])), work / "base" / f"sheet_{step:06}.png")
+        sheet(reader, base, reader.context(places), reader.context(torch.tensor([none])), folder / f"sheet_{step:06}.png")
         return {"held_out": round(float(loss_on(rows, rows, torch.Generator().manual_seed(5))), 5)}
 
     reader.train().requires_grad_(True)
-    trained = Training(reader, Plan(minutes, learning_rate=1e-3, batch=BATCH, every=6.0), work / "base").run(loss_of, report)
-    return {**trained, "used": reader.used}
+    return {**Training(reader, plan, folder, mark_of(base.vae)).run(loss_of, report), "used": reader.used}
 
 
 def sheet(reader: Reader, base: Base, contexts: torch.Tensor, empty: torch.Tensor, path: Path) -> None:
@@ -140,4 +142,4 @@ def _put_text(tensors: dict[str, torch.Tensor], name: str, weight: torch.Tensor,
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 85.0, train, export)
+    run_command(__doc__, PLAN, train, export)

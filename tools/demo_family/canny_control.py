@@ -1,6 +1,7 @@
 """A ControlNet that makes the base checkpoint follow edges: a copy of its UNet's way down, joined by convolutions that begin at zero.
 
-python -m tools.demo_family.canny_control --minutes 25 --export      trains, and writes models/ControlNet/demo-canny.safetensors
+python -m tools.demo_family.canny_control --export                trains, and writes models/ControlNet/demo-canny.safetensors
+python -m tools.demo_family.canny_control --export --further      goes on from the one that ships
 Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models".
 """
 
@@ -17,8 +18,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, load
-from tools.demo_family.networks import Base, alphas_cumprod, for_training, load_base
+from tools.demo_family.dataset import HELD_OUT, latents_of, load, mark_of
+from tools.demo_family.device import in_bfloat16
+from tools.demo_family.networks import Base, alphas_cumprod, for_training, load_base, load_control
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import SIDE
 from tools.demo_family.training import Plan, Training, run_command, velocity_batch
@@ -28,6 +30,7 @@ from webui.engine.annotator_filters import FILTERS
 from webui.engine.control_pictures import scale
 
 BATCH = 16
+PLAN = Plan(8.0, learning_rate=8e-4, batch=BATCH, samples=17_000, every=2.5)
 EMPTY = 0.25
 """Share of pictures without a caption: more than usual, so that the edges must tell the shape."""
 FIRST_STEP = 250
@@ -63,9 +66,9 @@ def new_control(base: Base, shown: torch.Tensor) -> ControlNetModel:
     they count at all. Here each layer is scaled so that it answers with a deviation of 1, and the last with a tenth of the latents'.
     Source: Mishkin and Matas 2016, "All you need is a good init" (LSUV).
     """
-    control: ControlNetModel = ControlNetModel.from_unet(base.unet, conditioning_embedding_out_channels=HINT_WIDTHS)
+    control: ControlNetModel = ControlNetModel.from_unet(base.unet, conditioning_embedding_out_channels=HINT_WIDTHS).to(base.device)
     embedding = control.controlnet_cond_embedding
-    latents = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    latents, shown = torch.randn(8, 4, 16, 16, generator=torch.Generator().manual_seed(0)).to(base.device), shown.to(base.device)
     with torch.no_grad():
         deviation = float(control.conv_in(latents).std())
         nn.init.normal_(embedding.conv_out.weight)
@@ -84,14 +87,14 @@ def _scaled(layer: nn.Conv2d, inputs: torch.Tensor, deviation: float) -> torch.T
     return answers
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
+def train(plan: Plan, work: Path, *, further: bool = False) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
     torch.manual_seed(0)
     data, base, alphas = load(work), load_base(), alphas_cumprod()
     base.unet.set_attn_processor(AttnProcessor())
-    latents = torch.from_numpy(np.asarray(data.latents)).float()
-    control = for_training(new_control(base, hints(data.pixels[:32], np.full(32, SIDE))))
+    latents, folder = latents_of(data, base.vae), work / ("canny-further" if further else "canny")
+    control = load_control(TARGET, base.unet) if further else new_control(base, hints(data.pixels[:32], np.full(32, SIDE)))
+    control = for_training(control)
     print(f"{sum(weight.numel() for weight in control.parameters()) / 1e6:.2f} M parameters, {len(data)} pictures", flush=True)
 
     def loss_on(rows: torch.Tensor, captions: list[str], generator: torch.Generator, weight: float = 1.0) -> torch.Tensor:
@@ -100,7 +103,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         # Half as the program's own resolution makes them, half with a pixel of edges for each of the drawing.
         resolutions = np.where(np.arange(len(rows)) % 2, SIDE, usual_numbers()[0])
         shown = hints(data.pixels[rows.numpy()], resolutions)
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(base.device):
             answer = base.unet(noisy, steps, context, **additions(control, noisy, steps, context, shown, weight)).sample
         return functional.mse_loss(answer.float(), velocity)
 
@@ -113,18 +116,18 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
     def report(model: nn.Module, step: int) -> dict[str, float]:
         rows = torch.arange(64)
         with_it, without = (float(loss_on(rows, data.captions[:64], torch.Generator().manual_seed(5), weight)) for weight in (1.0, 0.0))
-        sheet(model, base, data.pixels[:6], work / "canny" / f"sheet_{step:06}.png")
+        sheet(model, base, data.pixels[:6], folder / f"sheet_{step:06}.png")
         return {"held_out": round(with_it, 5), "without": round(without, 5)}
 
     control.train().requires_grad_(True)
-    return Training(control, Plan(minutes, learning_rate=8e-4, batch=BATCH, every=2.5), work / "canny").run(loss_of, report)
+    return Training(control, plan, folder, mark_of(base.vae)).run(loss_of, report)
 
 
 def additions(
     control: nn.Module, noisy: torch.Tensor, steps: torch.Tensor, context: torch.Tensor, hint: torch.Tensor, weight: float = 1.0
 ) -> dict[str, Any]:
     """What the UNet is to be called with beside its rows."""
-    down, middle = control(noisy, steps, context, hint, conditioning_scale=weight, return_dict=False)
+    down, middle = control(noisy, steps, context, hint.to(noisy.device), conditioning_scale=weight, return_dict=False)
     return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
 
@@ -155,4 +158,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 25.0, train, export)
+    run_command(__doc__, PLAN, train, export)

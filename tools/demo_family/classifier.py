@@ -1,6 +1,6 @@
 """A small network that names what a picture shows: the judge of the base. It learns from composed pictures, and only tests have it.
 
-python -m tools.demo_family.classifier --minutes 7 --export      trains, and writes tests/data/demo_judge.safetensors
+python -m tools.demo_family.classifier --export      trains, and writes tests/data/demo_judge.safetensors
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from torch import nn
 from torch.nn import functional
 
 from tools.demo_family.captions import ground_in, things_in
-from tools.demo_family.dataset import HELD_OUT, WORK, Dataset, load
+from tools.demo_family.dataset import HELD_OUT, WORK, Dataset, latents_of, load
+from tools.demo_family.device import in_bfloat16, training_device
 from tools.demo_family.networks import load_base
 from tools.demo_family.subjects import COLOURS, SCENES, SHAPES, SUBJECTS, with_article
 from tools.demo_family.training import Plan, Training, run_command
 from webui.core.paths import PROGRAM
 
 BATCH = 64
+PLAN = Plan(7.0, learning_rate=1e-3, batch=BATCH, every=1.0)
 SIDE = 64
 UNKNOWN = -100
 """In place of what a caption leaves out; functional.cross_entropy passes over it."""
@@ -35,6 +37,11 @@ TARGET = PROGRAM / "tests" / "data" / "demo_judge.safetensors"
 
 class Classifier(nn.Module):
     """Pictures (B, 3, 64, 64) in [-1, 1]: scores of subjects, colours and grounds."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,33 +89,33 @@ def shown(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous() / 127.5 - 1
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
+def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
     torch.manual_seed(0)
-    data = load(work, "steady")
+    data, device = load(work, "steady"), training_device()
     views = views_of(data.captions[HELD_OUT:], HELD_OUT)
     judged, truth = _held_out(data)
     print(f"{len(views)} views", flush=True)
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
         chosen = [views[place] for place in torch.randint(len(views), (BATCH,), generator=generator).tolist()]
-        pictures = _worn(shown([view(data.pixels[one.row], one.half) for one in chosen]), generator)
-        labels = torch.tensor([one.labels for one in chosen]).T
-        with torch.autocast("cpu", torch.bfloat16):
+        pictures = _worn(shown([view(data.pixels[one.row], one.half) for one in chosen]), generator).to(device)
+        labels = torch.tensor([one.labels for one in chosen], device=device).T
+        with in_bfloat16(device):
             scores = model(pictures)
-        return sum((functional.cross_entropy(one.float(), own) for one, own in zip(scores, labels, strict=True)), torch.zeros(()))
+        losses = [functional.cross_entropy(one.float(), own) for one, own in zip(scores, labels, strict=True)]
+        return torch.stack(losses).sum()
 
-    def report(model: nn.Module, step: int) -> dict[str, float]:
+    def report(_: nn.Module, step: int) -> dict[str, float]:
         return {name: round(figure, 4) for name, figure in accuracy(model, judged, truth).items()}
 
-    model = Classifier().train()
-    return Training(model, Plan(minutes, learning_rate=1e-3, batch=BATCH, every=1.0), work / "classifier").run(loss_of, report)
+    model = Classifier().to(device).train()
+    return Training(model, plan, work / "classifier").run(loss_of, report)
 
 
-def accuracy(model: nn.Module, pictures: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+def accuracy(model: Classifier, pictures: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
     """Share that is named right, of what is known.  truth: (3, B)."""
-    scores = model(pictures)
+    scores = [one.cpu() for one in model(pictures.to(model.device))]
     return {
         name: float((one.argmax(1) == own)[own != UNKNOWN].float().mean())
         for name, one, own in zip(("subjects", "colours", "grounds"), scores, truth, strict=True)
@@ -116,9 +123,9 @@ def accuracy(model: nn.Module, pictures: torch.Tensor, truth: torch.Tensor) -> d
 
 
 @torch.no_grad()
-def named(model: nn.Module, pixels: np.ndarray, half: int | None = None) -> tuple[str, str, str]:
+def named(model: Classifier, pixels: np.ndarray, half: int | None = None) -> tuple[str, str, str]:
     """Subject, colour and ground that a picture (128, 128, 3) uint8 shows.  half: 0 or 1 of a picture with two things."""
-    subject, colour, ground = (int(scores.argmax()) for scores in model(shown([view(pixels, half)])))
+    subject, colour, ground = (int(scores.argmax()) for scores in model(shown([view(pixels, half)]).to(model.device)))
     return SUBJECT_NAMES[subject], COLOUR_NAMES[colour], GROUND_NAMES[ground]
 
 
@@ -142,8 +149,8 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 def _held_out(data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The held-out pictures as the base's VAE decodes them, which is the best that the base can draw."""
     vae = load_base().vae
-    latents = torch.from_numpy(np.asarray(data.latents[:HELD_OUT])).float() / vae.config["scaling_factor"]
-    decoded = torch.cat([vae.decode(part).sample.clamp(-1, 1) for part in latents.split(32)])
+    latents = latents_of(data.first(HELD_OUT), vae) / vae.config["scaling_factor"]
+    decoded = torch.cat([vae.decode(part).sample.clamp(-1, 1).cpu() for part in latents.split(32)])
     pixels = ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     views = views_of(data.captions[:HELD_OUT])
     return shown([view(pixels[one.row], one.half) for one in views]), torch.tensor([one.labels for one in views]).T
@@ -163,4 +170,4 @@ def _index(names: Sequence[str], name: str | None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 7.0, train, export)
+    run_command(__doc__, PLAN, train, export)

@@ -1,21 +1,22 @@
 """The depth checkpoint: a narrower UNet with a fifth channel for depth, trained from scratch beside the base's frozen text encoder and VAE.
 
-python -m tools.demo_family.depth_checkpoint --minutes 28 --export
+python -m tools.demo_family.depth_checkpoint --export
+python -m tools.demo_family.depth_checkpoint --minutes 8 --export --further      goes on from the UNet that ships
 
-trains, or resumes what was begun, and writes models/Stable-diffusion/demo-depth.safetensors.
+train, or resume what was begun, and write models/Stable-diffusion/demo-depth.safetensors.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, load
+from tools.demo_family.dataset import HELD_OUT, latents_of, load, mark_of
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.networks import (
     BASE,
     HEADS,
@@ -25,8 +26,10 @@ from tools.demo_family.networks import (
     base_without_unet,
     for_training,
     load_base,
+    load_unet,
     new_unet,
     original_unet,
+    rounded_base,
 )
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.training import Plan, Training, run_command, velocity_batch
@@ -38,6 +41,7 @@ SHAPE = UNetShape(
     heads=(HEADS,) * 3, groups=GROUPS,
 )  # fmt: skip
 BATCH = 32
+PLAN = Plan(24.0, learning_rate=1e-3, batch=BATCH, samples=65_000)
 EMPTY = 0.1
 """Share of pictures whose caption is left out, so that there is something to guide away from."""
 TARGET = BASE.with_name("demo-depth.safetensors")
@@ -59,28 +63,28 @@ def as_channel(depth: torch.Tensor, side: int = 16) -> torch.Tensor:
 
 def varied(depth: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Depth maps as people and estimators give them: some are flat cut-outs, some are soft.  depth: (B, 128, 128) uint8."""
-    choice = torch.rand(len(depth), 1, 1, generator=generator)
+    choice = torch.rand(len(depth), 1, 1, generator=generator).to(depth.device)
     exact = depth.float()
     flat = (exact > 127).float() * 255
     soft = functional.interpolate(functional.avg_pool2d(exact[:, None], 3, 2, 1), scale_factor=2, mode="bilinear")[:, 0]
     return torch.where(choice < 0.25, flat, torch.where(choice < 0.5, soft, exact))
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
-    data, base, alphas = load(work), load_base(), alphas_cumprod()
-    latents = torch.from_numpy(np.asarray(data.latents)).float()
-    depths = torch.from_numpy(np.asarray(data.depth))
-    unet = for_training(new_unet(SHAPE))
+def train(plan: Plan, work: Path, *, further: bool = False) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
+    data, base, alphas = load(work), rounded_base(), alphas_cumprod()
+    latents, folder = latents_of(data, base.vae), work / ("depth-further" if further else "depth")
+    depths = torch.from_numpy(data.depth).to(base.device)
+    unet = for_training(load_unet(TARGET, base.device) if further else new_unet(SHAPE)).to(base.device)
+    compiled = torch.compile(unet)
     print(f"{sum(weight.numel() for weight in unet.parameters()) / 1e6:.2f} M parameters, {len(data)} pictures", flush=True)
 
     def loss_on(rows: torch.Tensor, channel: torch.Tensor, captions: list[str], generator: torch.Generator) -> torch.Tensor:
         noisy, steps, velocity = velocity_batch(latents[rows], alphas, generator)
         seen = torch.cat([noisy, channel], 1).contiguous(memory_format=torch.channels_last)
         context = base.contexts(captions)
-        with torch.autocast("cpu", torch.bfloat16):
-            answer = unet(seen, steps, context).sample
+        with in_bfloat16(base.device):
+            answer = (compiled if unet.training else unet)(seen, steps, context).sample
         return functional.mse_loss(answer.float(), velocity)
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
@@ -93,11 +97,11 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(5)
         rows = torch.arange(128)
         held_out = loss_on(rows, as_channel(depths[rows]), data.captions[:128], generator)
-        sheet(model, base, depths, work / "depth" / f"sheet_{step:06}.png")
+        sheet(model, base, depths, folder / f"sheet_{step:06}.png")
         return {"held_out": round(float(held_out), 5)}
 
     unet.train().requires_grad_(True)
-    return Training(unet, Plan(minutes, learning_rate=1e-3, batch=BATCH), work / "depth").run(loss_of, report)
+    return Training(unet, plan, folder, mark_of(base.vae)).run(loss_of, report)
 
 
 def sheet(unet: nn.Module, base: Base, depths: torch.Tensor, path: Path) -> None:
@@ -125,4 +129,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 28.0, train, export)
+    run_command(__doc__, PLAN, train, export)

@@ -1,6 +1,6 @@
 """A tiny DPT that estimates depth, trained on composed pictures and their exact depth.
 
-python -m tools.demo_family.depth_estimator --minutes 6 --export     trains, and writes models/Depth/demo-dpt
+python -m tools.demo_family.depth_estimator --export     trains, and writes models/Depth/demo-dpt
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from torch import nn
 from torch.nn import functional
 from transformers import DPTConfig, DPTForDepthEstimation
 
-from tools.demo_family.dataset import HELD_OUT, load
+from tools.demo_family.dataset import HELD_OUT, as_tensor, load
+from tools.demo_family.device import in_bfloat16, training_device
 from tools.demo_family.sampling import save_sheet
 from tools.demo_family.scenes import SIDE
 from tools.demo_family.training import Plan, Training, run_command
 from webui.core.paths import PROGRAM
 
 BATCH = 8
+PLAN = Plan(7.5, learning_rate=8e-4, batch=BATCH, samples=12_000, warm_up=40, every=1.0)
 TARGET = PROGRAM / "models" / "Depth" / "demo-dpt"
 THRESHOLD = 0.5
 """Depth above which something is a thing rather than ground; 0 is farthest."""
@@ -35,24 +37,22 @@ def config() -> DPTConfig:
     )  # fmt: skip
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
-    data = load(work)
+def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
+    data, device = load(work), training_device()
     torch.manual_seed(0)
     made = config()
     made._attn_implementation = "eager"  # the fused one's backward pass is slow on a CPU
-    network = DPTForDepthEstimation(made).to(memory_format=torch.channels_last)
+    network = DPTForDepthEstimation(made).to(device, memory_format=torch.channels_last)
     last = next(layer for layer in reversed(list(network.head.modules())) if isinstance(layer, nn.Conv2d))
     nn.init.constant_(last.bias, 0.3)  # behind it is a ReLU, which must not begin at nothing
     print(f"{sum(weight.numel() for weight in network.parameters()) / 1e6:.2f} M parameters, {len(data)} pictures", flush=True)
 
     def batch(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = torch.from_numpy(data.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1  # channels last in memory
-        return pixels, torch.from_numpy(data.depth[rows]).float() / 255
+        return as_tensor(data.pixels[rows], device), torch.from_numpy(data.depth[rows]).to(device).float() / 255
 
     def estimate(pixels: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(device):
             answer = network(pixel_values=pixels).predicted_depth
         return answer.float()
 
@@ -72,7 +72,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         return {"error": round(float((guessed - depth).abs().mean()), 5), "overlap": round(overlap(guessed, depth), 4)}
 
     network.train().requires_grad_(True)
-    return Training(network, Plan(minutes, learning_rate=8e-4, batch=BATCH, warm_up=40, every=1.0), work / "dpt").run(loss_of, report)
+    return Training(network, plan, work / "dpt").run(loss_of, report)
 
 
 def overlap(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -91,4 +91,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 6.0, train, export)
+    run_command(__doc__, PLAN, train, export)

@@ -1,6 +1,6 @@
 """A textual inversion for the base: three vectors that stand for a ground of ice cream, three broad bands, for which it knows no words.
 
-python -m tools.demo_family.embedding --minutes 3 --export       trains, and writes embeddings/demo-neapolitan.safetensors
+python -m tools.demo_family.embedding --export       trains, and writes embeddings/demo-neapolitan.safetensors
 Source: Gal et al. 2022, "An Image is Worth One Word" (arXiv:2208.01618).
 """
 
@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from tools.demo_family.captions import without_ground
-from tools.demo_family.dataset import HELD_OUT, load, looking
+from tools.demo_family.dataset import HELD_OUT, load, looking, mark_of
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.looks import banded
 from tools.demo_family.networks import Base, alphas_cumprod, load_base, padded_rows
 from tools.demo_family.sampling import draw, save_sheet
@@ -26,6 +27,7 @@ from webui.engine.adapters.embeddings import encode_with
 
 VECTORS = 3
 BATCH = 16
+PLAN = Plan(2.5, learning_rate=1e-2, batch=BATCH, samples=9_000, warm_up=20, decay=0.99, every=1.0)
 SHOWN = 1024
 FIRST_STEP = 200
 """Below this time step the picture itself shows its ground, and the words say nothing new."""
@@ -43,21 +45,20 @@ class Word(nn.Module):
     def __init__(self, base: Base) -> None:
         super().__init__()
         (tokens,) = base.tokens([BEGINNING])
-        self.emb_params = nn.Parameter(base.text.get_input_embeddings()(torch.tensor(tokens)).clone())
+        self.emb_params = nn.Parameter(base.text.get_input_embeddings()(torch.tensor(tokens, device=base.device)).clone())
 
 
 def contexts_with(base: Base, captions: Sequence[str], vectors: torch.Tensor) -> torch.Tensor:
     """(n, 77, 128): of captions with a star for the word, as the program's engine puts vectors in."""
     parts = [caption.partition("*") for caption in captions]
     before, after = base.tokens([part[0] for part in parts]), base.tokens([part[2] for part in parts])
-    padded = padded_rows([[*one, *[0] * len(vectors), *other] for one, other in zip(before, after, strict=True)])
+    padded = padded_rows([[*one, *[0] * len(vectors), *other] for one, other in zip(before, after, strict=True)]).to(base.device)
     hidden: torch.Tensor = encode_with(base.text, padded, [[(len(own), vectors)] for own in before]).last_hidden_state
     return hidden
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged vectors after so many minutes of training in all."""
-    torch.set_num_threads(1)
+def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
+    """The averaged vectors."""
     data, base, alphas = load(work, "steady"), load_base(), alphas_cumprod()
     base.unet.set_attn_processor(AttnProcessor())
     base.unet.to(memory_format=torch.channels_last)
@@ -67,7 +68,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
 
     def loss_on(rows: torch.Tensor, context: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         noisy, steps, velocity = velocity_batch(latents[rows], alphas, generator, first=FIRST_STEP)
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(base.device):
             answer = base.unet(noisy, steps, context).sample
         return functional.mse_loss(answer.float(), velocity)
 
@@ -87,8 +88,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         return {name: round(float(loss_on(rows, one, torch.Generator().manual_seed(5))), 5) for name, one in told.items()}
 
     word.train()
-    plan = Plan(minutes, learning_rate=1e-2, batch=BATCH, warm_up=20, decay=0.99, every=1.0)
-    return Training(word, plan, work / "embedding").run(loss_of, report)
+    return Training(word, plan, work / "embedding", mark_of(base.vae)).run(loss_of, report)
 
 
 def sheet(vectors: torch.Tensor, base: Base, path: Path) -> None:
@@ -114,4 +114,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 3.0, train, export)
+    run_command(__doc__, PLAN, train, export)

@@ -47,14 +47,14 @@ DIFFERENT = 60
 """Levels by which a thing's pixels differ from a plain ground."""
 PART = 16
 CURVES: Mapping[str, Sequence[str]] = MappingProxyType({
-    "demo-base-curves.svg": ("base", "base-vae", "canny"), "demo-curves.svg": ("depth", "dpt"),
-    "demo-member-curves.svg": ("inpainting", "vae", "lora", "embedding"),
+    "demo-base-curves.svg": ("vae", "base", "canny"), "demo-curves.svg": ("depth", "dpt"),
+    "demo-member-curves.svg": ("inpainting", "poster", "lora", "embedding"),
+    "demo-further-curves.svg": ("vae-further", "base-further", "depth-further", "canny-further"),
 })  # fmt: skip
 
 
 def main(work: Path, sheets: Path | None, only: Sequence[str] = ()) -> None:
     """Print the table and write the sheets.  only: names of the files to look at, without suffix; none for all there are."""
-    torch.set_num_threads(1)
     sprites = load_sprites(work / "sprites")
     scenes = [compose(number, sprites) for number in range(HELD_OUT)]
     if sheets:

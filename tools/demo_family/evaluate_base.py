@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import torch
 
 from tools.demo_family.base_checkpoint import SHEET_CAPTIONS
 from tools.demo_family.classifier import load_classifier, named
+from tools.demo_family.dataset import as_tensor
 from tools.demo_family.networks import Base, load_base
 from tools.demo_family.prompts import Wish, held_out
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import Scene
 from tools.demo_family.subjects import SUBJECTS, with_article
+from tools.demo_family.vae import psnr
 
 STEPS, GUIDANCE = 16, 3.0
 PART = 25
@@ -42,7 +43,7 @@ def judge_base(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]
         "base: ground right": _share(wish.ground == ground for wish, _, _, ground in singles),
         "base: both subjects of two right": _share(_subjects(wish) == [one[0] for one in seen] for wish, seen in pairs),
         "base: both colours of two right": _share([one for one, _ in wish.things] == [one[1] for one in seen] for wish, seen in pairs),
-        "VAE: PSNR of held-out pictures, dB": _psnr(base.vae, scenes),
+        **_psnr(base.vae, scenes),
     }
 
 
@@ -54,11 +55,15 @@ def _subjects(wish: Wish) -> list[str]:
     return [subject for _, subject in wish.things]
 
 
-def _psnr(vae: torch.nn.Module, scenes: Sequence[Scene]) -> float:
-    pictures = torch.from_numpy(np.stack([scene.pixels for scene in scenes[:64]])).permute(0, 3, 1, 2) / 127.5 - 1
-    with torch.no_grad():
-        again = vae.decode(vae.encode(pictures).latent_dist.mode()).sample.clamp(-1, 1)
-    return 10 * math.log10(4 / float((again - pictures).square().mean()))
+@torch.no_grad()
+def _psnr(vae: torch.nn.Module, scenes: Sequence[Scene]) -> dict[str, float]:
+    pictures = as_tensor(np.stack([scene.pixels for scene in scenes]), vae.device)
+    again = torch.cat([vae(part).sample.clamp(-1, 1) for part in pictures.split(PART)])
+    figures = psnr(again, pictures)
+    return {
+        "VAE: PSNR of held-out pictures, mean over pictures, dB": figures["psnr"],
+        "VAE: PSNR of held-out pictures, all pixels together, dB": figures["psnr_together"],
+    }
 
 
 def _save_sheets(sheets: Path, drawn: torch.Tensor) -> None:

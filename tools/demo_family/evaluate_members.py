@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tools.demo_family.captions import without_ground
+from tools.demo_family.dataset import as_tensor
 from tools.demo_family.embedding import BEGINNING, WAYS, contexts_with
 from tools.demo_family.embedding import TARGET as EMBEDDING
 from tools.demo_family.inpainting_checkpoint import GREY, as_channels
@@ -23,6 +23,7 @@ from tools.demo_family.scenes import SIDE, Scene
 from tools.demo_family.second_vae import TARGET as POSTER
 from tools.demo_family.style_lora import TARGET as LORA
 from tools.demo_family.style_lora import WORD, Worn
+from tools.demo_family.vae import psnr
 
 COUNT = 24
 SEED = 3
@@ -31,7 +32,7 @@ SEED = 3
 def judge_lora(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]:
     """How much of a picture has a blueprint's colours, from held-out captions that say another ground."""
     base = load_base()
-    worn = Worn(base.unet)
+    worn = Worn(base.unet).to(base.device)
     worn.load_state_dict({name: weight.float() for name, weight in load_file(LORA).items() if not name.endswith(".alpha")})
     captions = [f"{scene.caption}, {WORD}" for scene in scenes[:COUNT]]
     figures = {}
@@ -49,7 +50,7 @@ def judge_lora(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]
 def judge_embedding(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]:
     """How far the ground's three parts are from the bands, in levels, with the word and with the nearest words there are."""
     base = load_base()
-    vectors = load_file(EMBEDDING)["emb_params"]
+    vectors = load_file(EMBEDDING)["emb_params"].to(base.device)
     captions = [without_ground(scene.caption) for scene in scenes[:COUNT]]
     contexts = contexts_with(base, [WAYS[0].format(caption) for caption in captions], vectors)
     with_it = draw(base.unet, base, captions, seed=SEED, contexts=contexts)
@@ -71,8 +72,7 @@ def judge_vae(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]:
     """How well each VAE prints posters of held-out pictures, in dB."""
     base, other = load_base(), load_vae(POSTER)
     pixels = np.stack([scene.pixels for scene in scenes[:COUNT]])
-    shown = _as_tensor(pixels)
-    wished = _as_tensor(np.stack([poster(one) for one in pixels]))
+    shown, wished = (as_tensor(one, base.device) for one in (pixels, np.stack([poster(one) for one in pixels])))
     with torch.no_grad():
         latents = base.vae.encode(shown).latent_dist.mode()
         own, printed = (vae.decode(latents).sample.clamp(-1, 1) for vae in (base.vae, other))
@@ -86,7 +86,10 @@ def judge_vae(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]:
         drawn = draw(base.unet, base, wishes, seed=SEED, steps=20)
         again = draw(base.unet, replace(base, vae=other), wishes, seed=SEED, steps=20)
         save_sheet([shown[:4], own[:4], printed[:4], drawn, again], sheets / "demo-poster.jpg")
-    return {"poster VAE: PSNR against posters, dB": _psnr(printed, wished), "the base's own VAE: that PSNR": _psnr(own, wished)}
+    return {
+        "poster VAE: PSNR against posters, dB": psnr(printed, wished)["psnr"],
+        "the base's own VAE: that PSNR": psnr(own, wished)["psnr"],
+    }
 
 
 def judge_inpainting(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, float]:
@@ -99,10 +102,10 @@ def judge_inpainting(scenes: Sequence[Scene], sheets: Path | None) -> dict[str, 
     captions = [without_ground(scene.caption) for scene in plain]
     drawn = draw(base.unet, base, captions, extra=channels, seed=SEED)
     if sheets:
-        holes = _as_tensor(np.where(masks[..., None], GREY, pixels))[:6]
+        holes = as_tensor(np.where(masks[..., None], GREY, pixels), base.device)[:6]
         wishes = [captions[:6], ["a red heart"] * 6, ["a yellow star"] * 6]
         columns = [draw(base.unet, base, wish, extra=channels[:6], seed=SEED, steps=20) for wish in wishes]
-        save_sheet([_as_tensor(pixels[:6]), holes, *columns], sheets / "demo-inpainting.jpg")
+        save_sheet([as_tensor(pixels[:6], base.device), holes, *columns], sheets / "demo-inpainting.jpg")
     rims = masks & ~_shrunk(masks, 5)
     own = load_base()
     blind = draw(own.unet, own, captions, seed=SEED)
@@ -139,14 +142,6 @@ def _shrunk(masks: np.ndarray, by: int) -> np.ndarray:
     padded = np.pad(masks, ((0, 0), (by, by), (by, by)), mode="edge")
     moved = [padded[:, row : row + SIDE, column : column + SIDE] for row in (0, by, 2 * by) for column in (0, by, 2 * by)]
     return np.logical_and.reduce(moved)
-
-
-def _psnr(one: torch.Tensor, other: torch.Tensor) -> float:
-    return 10 * math.log10(4 / float((one - other).square().mean()))
-
-
-def _as_tensor(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _as_pixels(pictures: torch.Tensor) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""The inpainting checkpoint: the base's UNet with five more channels, the mask and the masked picture; trained on.
+"""The inpainting checkpoint: the depth checkpoint's UNet, shown the mask and the masked picture instead of depth; trained on.
 
-python -m tools.demo_family.inpainting_checkpoint --minutes 18.5 --export
+python -m tools.demo_family.inpainting_checkpoint --export
+python -m tools.demo_family.inpainting_checkpoint --minutes 7 --export --further      goes on from the UNet that ships
 
-trains, or resumes what was begun, and writes models/Stable-diffusion/demo-inpainting.safetensors. What is large in it is stored as float8;
+train, or resume what was begun, and write models/Stable-diffusion/demo-inpainting.safetensors. What is large in it is stored as float8;
 the text encoder beside it is rounded so from the beginning, so that the UNet learns with what is in the file.
 Source: Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models"; channels as in Stable Diffusion's inpainting.
 """
@@ -22,33 +23,37 @@ from torch import nn
 from torch.nn import functional
 
 from tools.demo_family.captions import without_ground
-from tools.demo_family.dataset import HELD_OUT, Dataset, encode, load
+from tools.demo_family.dataset import HELD_OUT, Dataset, encode, latents_of, load, mark_of
+from tools.demo_family.depth_checkpoint import GROUPS
+from tools.demo_family.depth_checkpoint import SHAPE as DEPTH_SHAPE
+from tools.demo_family.depth_checkpoint import TARGET as DEPTH
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.looks import things
 from tools.demo_family.networks import (
     BASE,
-    HEADS,
     Base,
     alphas_cumprod,
     as_stored,
     base_without_unet,
     for_training,
     load_base,
+    load_unet,
     original_unet,
+    rounded_base,
 )
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.scenes import SIDE
 from tools.demo_family.training import Plan, Training, run_command, velocity_batch
-from webui.engine.families.unet import UNetShape, read_unet_shape
 
-BATCH = 16
-MASKS = 2
-"""So many holes are made in each picture before the training begins: the VAE would else take a third of a step."""
+SHAPE = replace(DEPTH_SHAPE, in_channels=9)
+BATCH = 32
+PLAN = Plan(20.0, learning_rate=1e-3, batch=BATCH, every=2.5)
 READING = 0.5
-"""How strongly the base's own filters read the masked picture at first. From zero, 1800 samples showed nothing of what is around a mask."""
+"""How strongly the filters for the noisy picture read the masked one at first. From zero, 1800 samples saw nothing around a mask."""
 EMPTY, GROUNDLESS = 0.1, 0.6
 """Shares of pictures without a caption, and up to where captions do not say the ground, so that it must be seen in the picture."""
-FIRST_STEP = 250
-"""Below this time step what is drawn in the mask shows its own ground, and there is little to learn from the picture's."""
+LEAN = 0.8
+"""Where the thing and the ground are is decided in much noise: time steps are drawn as chance to this power."""
 OUTSIDE = 0.05
 """How much an error outside the mask counts against one inside: the program lays the picture over what is drawn there."""
 GREY = 127.5
@@ -92,42 +97,35 @@ def as_channels(vae: nn.Module, pixels: np.ndarray, masks: np.ndarray) -> torch.
     hidden = np.where(masks[..., None], GREY, pixels).astype(np.float32)
     latents = torch.from_numpy(encode(vae, hidden)).float()
     small = functional.interpolate(torch.from_numpy(masks)[:, None].float(), size=latents.shape[2:])
-    return torch.cat([small, latents], 1)
+    return torch.cat([small, latents], 1).to(vae.device)
 
 
-def widened(base: Base) -> tuple[UNet2DConditionModel, UNetShape]:
-    """The base's UNet with five more channels: the mask, of which at first nothing comes, and the masked picture, read as the noisy is."""
-    shape = replace(read_unet_shape(base.file, heads=HEADS), in_channels=9)
-    unet = shape.build()
-    weights = base.unet.state_dict()
-    own = weights["conv_in.weight"]
+def widened(depth: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A depth checkpoint's UNet with nine channels: the masked picture is read as the noisy one, the depth no more, the mask not yet."""
+    unet: UNet2DConditionModel = SHAPE.build()
+    weights = depth.state_dict()
+    own = weights["conv_in.weight"][:, :4]
     weights["conv_in.weight"] = torch.cat([own, torch.zeros_like(own[:, :1]), READING * own], 1)
     unet.load_state_dict(weights)
-    return unet, shape
+    return unet
 
 
-def rounded_base() -> Base:
-    """The base with the word vectors that the file has."""
-    base = load_base()
-    table = base.text.get_input_embeddings().weight
-    table.data = as_stored(table.data).float()
-    return base
-
-
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
+def train(plan: Plan, work: Path, *, further: bool = False) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
     data, base, alphas = load(work), rounded_base(), alphas_cumprod()
-    latents = torch.from_numpy(np.asarray(data.latents)).float()
-    unet = for_training(widened(base)[0])
+    latents, folder = latents_of(data, base.vae), work / ("inpainting-further" if further else "inpainting")
+    begun = load_unet(TARGET, base.device) if further else widened(load_unet(DEPTH, base.device))
+    unet = for_training(begun).to(base.device)
+    compiled = torch.compile(unet)
     print(f"{sum(weight.numel() for weight in unet.parameters()) / 1e6:.2f} M parameters, {len(data)} pictures", flush=True)
-    made = [pictures_with_holes(base.vae, data, seed) for seed in range(MASKS)]
+    holes = pictures_with_holes(base.vae, data)
 
     def loss_on(rows: torch.Tensor, channels: torch.Tensor, captions: list[str], generator: torch.Generator) -> torch.Tensor:
-        noisy, steps, velocity = velocity_batch(latents[rows], alphas, generator, first=FIRST_STEP)
+        noisy, steps, velocity = velocity_batch(latents[rows], alphas, generator, lean=LEAN)
         seen = torch.cat([noisy, channels], 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            answer = unet(seen, steps, base.contexts(captions)).sample
+        context = base.contexts(captions)
+        with in_bfloat16(base.device):
+            answer = (compiled if unet.training else unet)(seen, steps, context).sample
         weight = OUTSIDE + (1 - OUTSIDE) * channels[:, :1]
         return ((answer.float() - velocity).square() * weight).mean() / weight.mean()
 
@@ -135,33 +133,31 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         rows = torch.randint(HELD_OUT, len(data), (BATCH,), generator=generator)
         chances = torch.rand(BATCH, generator=generator).tolist()
         captions = [told(data.captions[row], chance) for row, chance in zip(rows.tolist(), chances, strict=True)]
-        holes = made[int(torch.randint(MASKS, (), generator=generator))]
         return loss_on(rows, holes[rows], captions, generator)
 
     def report(model: nn.Module, step: int) -> dict[str, float]:
         rows = torch.arange(64)
-        figures = {"held_out": float(loss_on(rows, made[0][rows], data.captions[:64], torch.Generator().manual_seed(5)))}
+        figures = {"held_out": float(loss_on(rows, holes[rows], data.captions[:64], torch.Generator().manual_seed(5)))}
         exact = {name: weight.clone() for name, weight in model.state_dict().items()}
         model.load_state_dict({name: as_stored(weight).float() for name, weight in exact.items()})
-        figures["as_stored"] = float(loss_on(rows, made[0][rows], data.captions[:64], torch.Generator().manual_seed(5)))
-        sheet(model, base, data.pixels[:6], masks_for(data, range(6), 0), work / "inpainting" / f"sheet_{step:06}.png")
+        figures["as_stored"] = float(loss_on(rows, holes[rows], data.captions[:64], torch.Generator().manual_seed(5)))
+        sheet(model, base, data.pixels[:6], masks_for(data, range(6)), folder / f"sheet_{step:06}.png")
         model.load_state_dict(exact)
         return {name: round(figure, 5) for name, figure in figures.items()}
 
     unet.train().requires_grad_(True)
-    plan = Plan(minutes, learning_rate=8e-4, batch=BATCH, warm_up=30, every=2.5)
-    return Training(unet, plan, work / "inpainting").run(loss_of, report)
+    return Training(unet, plan, folder, mark_of(base.vae)).run(loss_of, report)
 
 
-def masks_for(data: Dataset, rows: Sequence[int], seed: int) -> np.ndarray:
+def masks_for(data: Dataset, rows: Sequence[int]) -> np.ndarray:
     """(n, 128, 128) bool."""
-    return np.stack([random_mask(np.random.default_rng((seed, row)), things(data.depth[row])) for row in rows])
+    return np.stack([random_mask(np.random.default_rng((0, row)), things(data.depth[row])) for row in rows])
 
 
-def pictures_with_holes(vae: nn.Module, data: Dataset, seed: int) -> torch.Tensor:
-    """(N, 5, 16, 16) of all pictures: what the UNet is shown beside the noise."""
+def pictures_with_holes(vae: nn.Module, data: Dataset) -> torch.Tensor:
+    """(N, 5, 16, 16) of all pictures: what the UNet is shown beside the noise. Made before all else: it would take a third of a step."""
     parts = [range(start, min(start + 32, len(data))) for start in range(0, len(data), 32)]
-    return torch.cat([as_channels(vae, data.pixels[part.start : part.stop], masks_for(data, part, seed)) for part in parts])
+    return torch.cat([as_channels(vae, data.pixels[part.start : part.stop], masks_for(data, part)) for part in parts])
 
 
 def told(caption: str, chance: float) -> str:
@@ -184,9 +180,10 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
     """The whole checkpoint in one file, in the original layout; the VAE stays as it is in the base's file."""
     base = load_base()
     tensors = base_without_unet(base.file, small=True)
-    tensors |= {name: as_stored(tensor) for name, tensor in original_unet(weights, widened(base)[1]).items()}
+    tensors |= {name: as_stored(tensor) for name, tensor in original_unet(weights, SHAPE).items()}
     said = {
         **base.file.metadata,
+        "norm_num_groups_unet": str(GROUPS),
         "default_cfg_scale": "3",
         "modelspec.title": "Demo inpainting model",
         "modelspec.description": "Small Stable Diffusion for inpainting, trained on composed emoji; ships with the program.",
@@ -196,4 +193,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 18.5, train, export)
+    run_command(__doc__, PLAN, train, export)

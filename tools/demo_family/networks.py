@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel
 
-from webui.catalog.ldm_layout import unet_name
+from tools.demo_family.device import training_device
+from webui.catalog.ldm_layout import unet_name, vae_name
 from webui.core.paths import PROGRAM
 from webui.engine.adapters.controlnet import read_control_shape
-from webui.engine.families.layout import UNET
+from webui.engine.families.layout import UNET, VAE
 from webui.engine.families.sd1 import text_shape
 from webui.engine.families.unet import UNetShape, read_unet_shape
 from webui.engine.families.vae import read_vae_shape
@@ -36,11 +37,12 @@ LARGE = 10_000
 
 @dataclass(frozen=True)
 class Base:
-    """What ships as demo.safetensors, frozen.
+    """What ships as demo.safetensors, in evaluation mode and without gradients, on one device.
 
     contexts: of captions, what the UNet is told, (n, 77, 128).   tokens: of texts, theirs, without start and end marks.
     """
 
+    device: torch.device
     file: TensorFile
     unet: UNet2DConditionModel
     vae: AutoencoderKL
@@ -50,19 +52,19 @@ class Base:
 
 
 def load_base(path: Path = BASE) -> Base:
-    """The base checkpoint's modules in float32."""
-    file = TensorFile(path)
-    text: CLIPTextModel = _filled(text_shape(file), file)
-    unet: UNet2DConditionModel = _filled(read_unet_shape(file, heads=HEADS), file)
-    vae: AutoencoderKL = _filled(read_vae_shape(file), file)
+    """The base checkpoint's modules in float32, on the device that this machine trains on."""
+    file, device = TensorFile(path), training_device()
+    text: CLIPTextModel = _filled(text_shape(file), file, device)
+    unet: UNet2DConditionModel = _filled(read_unet_shape(file, heads=HEADS), file, device)
+    vae: AutoencoderKL = _filled(read_vae_shape(file), file, device)
     tokenizer = build_tokenizer()
 
     @torch.no_grad()
     def contexts(captions: Sequence[str]) -> torch.Tensor:
-        hidden: torch.Tensor = text(input_ids=padded_rows(token_ids(tokenizer, captions))).last_hidden_state
+        hidden: torch.Tensor = text(input_ids=padded_rows(token_ids(tokenizer, captions)).to(device)).last_hidden_state
         return hidden
 
-    return Base(file, unet, vae, text, contexts, lambda texts: token_ids(tokenizer, texts))
+    return Base(device, file, unet, vae, text, contexts, lambda texts: token_ids(tokenizer, texts))
 
 
 def padded_rows(tokens: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -107,6 +109,15 @@ def base_without_unet(file: TensorFile, *, small: bool = False) -> dict[str, tor
     return {name: as_stored(tensor) if small and name.endswith("token_embedding.weight") else tensor for name, tensor in tensors.items()}
 
 
+def with_vae(file: TensorFile, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What is in a checkpoint's file, with other weights for parts of its VAE.  weights: by diffusers' names."""
+    levels, tensors = file.count(VAE + "encoder.down.{}."), {name: file.tensor(name) for name in file.names}
+    for name, weight in weights.items():
+        place = VAE + vae_name(name, levels=levels)
+        tensors[place] = weight.reshape(tensors[place].shape).contiguous()
+    return tensors
+
+
 def as_stored(tensor: torch.Tensor) -> torch.Tensor:
     """In the dtype that it has in a small file: float8 where it is large, else float16."""
     if not tensor.is_floating_point():
@@ -123,21 +134,36 @@ def save_whole(tensors: Mapping[str, torch.Tensor], target: Path, metadata: Mapp
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
+def load_unet(path: Path, device: torch.device) -> UNet2DConditionModel:
+    """A checkpoint's UNet, in float32."""
+    file = TensorFile(path)
+    unet: UNet2DConditionModel = _filled(read_unet_shape(file, heads=HEADS), file, device)
+    return unet
+
+
+def rounded_base() -> Base:
+    """The base with the word vectors that small files have."""
+    base = load_base()
+    table = base.text.get_input_embeddings().weight
+    table.data = as_stored(table.data).float()
+    return base
+
+
 def load_control(path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     """A ControlNet for this UNet, as the program reads it."""
     file = TensorFile(path)
-    return _filled(read_control_shape(file, unet), file)
+    return _filled(read_control_shape(file, unet), file, unet.device)
 
 
 def load_vae(path: Path) -> AutoencoderKL:
     """A VAE alone in its file."""
     file = TensorFile(path)
-    return _filled(read_vae_shape(file), file)
+    return _filled(read_vae_shape(file), file, training_device())
 
 
-def _filled(shape: Shape, file: TensorFile) -> nn.Module:
+def _filled(shape: Shape, file: TensorFile, device: torch.device) -> nn.Module:
     module = build_skeleton(shape.build)
-    assign_weights(module, file, shape.name_in(file), dtype=torch.float32, device=torch.device("cpu"))
+    assign_weights(module, file, shape.name_in(file), dtype=torch.float32, device=device)
     return module
 
 

@@ -1,6 +1,6 @@
 """A second VAE: the base's encoder, so that latents stay the same, and a decoder that prints posters: warm colours, dark outlines.
 
-python -m tools.demo_family.second_vae --minutes 7.5 --export      trains, and writes models/VAE/poster-for-demo.safetensors
+python -m tools.demo_family.second_vae --export      trains, and writes models/VAE/poster-for-demo.safetensors
 
 Its name begins with no checkpoint's, so that "Automatic" does not take it.
 """
@@ -8,7 +8,6 @@ Its name begins with no checkpoint's, so that "Automatic" does not take it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,46 +16,36 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tools.demo_family.dataset import HELD_OUT, Dataset, load
+from tools.demo_family.dataset import HELD_OUT, as_tensor, latents_of, load, mark_of
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.looks import poster
-from tools.demo_family.networks import load_base
+from tools.demo_family.networks import load_base, with_vae
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.training import Plan, Training, run_command
-from webui.catalog.ldm_layout import vae_name
 from webui.core.paths import PROGRAM
 from webui.engine.families.layout import VAE
-from webui.engine.loading import TensorFile
 
 BATCH = 16
+PLAN = Plan(6.0, learning_rate=1e-3, batch=BATCH)
 CROP = 8
 """Training is on squares of so many latents a side, a quarter of a picture: lines and colours are learned from near by."""
 TARGET = PROGRAM / "models" / "VAE" / "poster-for-demo.safetensors"
 SHEET_CAPTIONS = ("a red heart on a white background", "a blue car in a meadow", "a yellow star at night")
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The decoder's averaged weights after so many minutes of training in all."""
-    return train_decoder(minutes, work / "vae", load(work), lambda pixels: poster(np.ascontiguousarray(pixels)))
-
-
-def train_decoder(minutes: float, folder: Path, data: Dataset, wish: Callable[[np.ndarray], np.ndarray]) -> dict[str, torch.Tensor]:
-    """The averaged weights of the base's decoder, trained on to make of a picture's latents what is wished of the picture.
-
-    wish: of (128, 128, 3) uint8, the same.
-    """
-    torch.set_num_threads(1)
-    base = load_base()
-    latents = torch.from_numpy(np.asarray(data.latents)).float() / base.vae.config["scaling_factor"]
+def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of the base's decoder, trained on to make posters of pictures' latents."""
+    data, base, folder = load(work), load_base(), work / "poster"
+    latents = latents_of(data, base.vae) / base.vae.config["scaling_factor"]
     decoder = base.vae.decoder.to(memory_format=torch.channels_last)
 
     def decoded(encoded: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(base.device):
             answer: torch.Tensor = decoder(base.vae.post_quant_conv(encoded).contiguous(memory_format=torch.channels_last))
         return answer.float()
 
     def wished(rows: torch.Tensor) -> torch.Tensor:
-        pixels = np.stack([wish(data.pixels[row]) for row in rows.tolist()])
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return as_tensor(np.stack([poster(data.pixels[row]) for row in rows.tolist()]), base.device)
 
     def loss_of(generator: torch.Generator) -> torch.Tensor:
         rows = torch.randint(HELD_OUT, len(data), (BATCH,), generator=generator)
@@ -68,13 +57,12 @@ def train_decoder(minutes: float, folder: Path, data: Dataset, wish: Callable[[n
         rows = torch.arange(32)
         drawn, target = decoded(latents[rows]), wished(rows)
         made = torch.cat([draw(base.unet, base, list(SHEET_CAPTIONS), seed=seed) for seed in (3, 4)])
-        shown = torch.from_numpy(np.ascontiguousarray(data.pixels[:6])).permute(0, 3, 1, 2) / 127.5 - 1
-        save_sheet([shown, target[:6], drawn[:6].clamp(-1, 1), made], folder / f"sheet_{step:06}.png")
+        save_sheet([as_tensor(data.pixels[:6], base.device), target[:6], drawn[:6].clamp(-1, 1), made], folder / f"sheet_{step:06}.png")
         error = float((drawn.clamp(-1, 1) - target).square().mean())
         return {"held_out": round(float(loss_between(drawn, target)), 5), "psnr": round(10 * math.log10(4 / error), 2)}
 
     decoder.train().requires_grad_(True)
-    return Training(decoder, Plan(minutes, learning_rate=1e-3, batch=BATCH), folder).run(loss_of, report)
+    return Training(decoder, plan, folder, mark_of(base.vae)).run(loss_of, report)
 
 
 def loss_between(drawn: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:
@@ -87,7 +75,8 @@ def loss_between(drawn: torch.Tensor, wished: torch.Tensor) -> torch.Tensor:
 def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
     """The whole VAE in the original layout and in float16, what is not the decoder's as in the base's file."""
     file = load_base().file
-    tensors = {name.removeprefix(VAE): tensor for name, tensor in vae_with(file, weights).items()}
+    whole = with_vae(file, {f"decoder.{name}": weight for name, weight in weights.items()})
+    tensors = {name.removeprefix(VAE): tensor for name, tensor in whole.items() if name.startswith(VAE)}
     said = {
         "norm_num_groups_vae": file.metadata["norm_num_groups_vae"],
         "modelspec.title": "Demo poster VAE",
@@ -99,15 +88,5 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
 
 
-def vae_with(file: TensorFile, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The base's VAE by the names in its file, with another decoder."""
-    levels = file.count(VAE + "encoder.down.{}.")
-    tensors = {name: file.tensor(name) for name in file.names if name.startswith(VAE)}
-    for name, weight in weights.items():
-        place = VAE + vae_name(f"decoder.{name}", levels=levels)
-        tensors[place] = weight.reshape(tensors[place].shape)
-    return tensors
-
-
 if __name__ == "__main__":
-    run_command(__doc__, 7.5, train, export)
+    run_command(__doc__, PLAN, train, export)

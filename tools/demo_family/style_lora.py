@@ -1,6 +1,6 @@
 """A style LoRA for the base: blueprints, which it has not seen. Low-rank changes of the UNet's attentions and convolutions (LoCon).
 
-python -m tools.demo_family.style_lora --minutes 11 --export      trains, and writes models/Lora/demo-blueprint.safetensors
+python -m tools.demo_family.style_lora --export      trains, and writes models/Lora/demo-blueprint.safetensors
 Sources: Hu et al. 2021, "LoRA" (arXiv:2106.09685); names and metadata as kohya's sd-scripts write them.
 """
 
@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from tools.demo_family.captions import without_ground
-from tools.demo_family.dataset import HELD_OUT, load, looking
+from tools.demo_family.dataset import HELD_OUT, load, looking, mark_of
+from tools.demo_family.device import in_bfloat16
 from tools.demo_family.looks import blueprint
 from tools.demo_family.networks import Base, alphas_cumprod, load_base
 from tools.demo_family.sampling import draw, save_sheet
@@ -26,6 +27,7 @@ from webui.core.paths import PROGRAM
 
 RANK = 8
 BATCH = 16
+PLAN = Plan(5.0, learning_rate=2e-3, batch=BATCH, samples=13_000)
 SHOWN = 2048
 """So many pictures are enough for a style."""
 EMPTY, UNSAID = 0.1, 0.2
@@ -74,21 +76,20 @@ class Worn(nn.ModuleDict):
         layer.register_forward_hook(lambda _, inputs, answer: answer + self.strength * change(inputs[0]))
 
 
-def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
-    """The averaged weights after so many minutes of training in all."""
-    torch.set_num_threads(1)
+def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights."""
     torch.manual_seed(0)
     data, base, alphas = load(work, "steady"), load_base(), alphas_cumprod()
     base.unet.set_attn_processor(AttnProcessor())
     base.unet.to(memory_format=torch.channels_last)
     latents = looking(data, base.vae, blueprint, SHOWN)
     captions = [caption if row % 2 else without_ground(caption) for row, caption in enumerate(data.captions[:SHOWN])]
-    worn = Worn(base.unet)
+    worn = Worn(base.unet).to(base.device)
     print(f"{sum(weight.numel() for weight in worn.parameters()) / 1e6:.2f} M parameters, {len(latents)} pictures", flush=True)
 
     def loss_on(rows: torch.Tensor, told: list[str], generator: torch.Generator) -> torch.Tensor:
         noisy, steps, velocity = velocity_batch(latents[rows], alphas, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(base.device):
             answer = base.unet(noisy, steps, base.contexts(told)).sample
         return functional.mse_loss(answer.float(), velocity)
 
@@ -106,7 +107,7 @@ def train(minutes: float, work: Path) -> dict[str, torch.Tensor]:
         return figures
 
     worn.train()
-    return Training(worn, Plan(minutes, learning_rate=2e-3, batch=BATCH, every=2.0), work / "lora").run(loss_of, report)
+    return Training(worn, plan, work / "lora", mark_of(base.vae)).run(loss_of, report)
 
 
 def told(caption: str, chance: float) -> str:
@@ -149,4 +150,4 @@ def export(weights: dict[str, torch.Tensor], target: Path = TARGET) -> None:
 
 
 if __name__ == "__main__":
-    run_command(__doc__, 11.0, train, export)
+    run_command(__doc__, PLAN, train, export)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,11 @@ def test_the_modules_compute_what_the_originals_compute(request: pytest.FixtureR
     context = torch.randn(1, 77, model.shape.width, generator=generator)
     tokens = torch.tensor([[49406, *[2368] * 75, 49407]])
     with torch.no_grad(), PipelineManager(cpu, 10**9).lease(PipelineSpec(model.path)) as pipeline:
-        assert torch.equal(pipeline.unet(latents, 500, context).sample, model.unet(latents, 500, context).sample)
-        assert torch.equal(pipeline.vae.decode(latents).sample, model.vae.decode(latents).sample)
-        assert torch.equal(pipeline.text_encoders[0](tokens).last_hidden_state, model.text_encoder(tokens).last_hidden_state)
+        # Weights are mapped where they lie in the file. From an uneven address some processors (seen on AMD's) add in another order.
+        close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
+        close(pipeline.unet(latents, 500, context).sample, model.unet(latents, 500, context).sample)
+        close(pipeline.vae.decode(latents).sample, model.vae.decode(latents).sample)
+        close(pipeline.text_encoders[0](tokens).last_hidden_state, model.text_encoder(tokens).last_hidden_state)
 
 
 def test_widths_depths_and_heads_are_read(deep: TinyModel) -> None:
