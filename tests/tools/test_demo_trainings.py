@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -72,7 +73,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_training_does_a_step_shows_what_it_has_and_exports_it(module: ModuleType, work: Path, tmp_path: Path) -> None:
     for name in ("sprites", *LAYOUTS):
         (tmp_path / name).symlink_to(work / name)
-    export = lambda weights: module.export(weights, tmp_path / "exported.safetensors")  # noqa: E731
+    export = partial(module.export, target=tmp_path / "exported.safetensors")
     asked = ["--samples", "1", "--work", str(tmp_path), "--export"]
     with torch.compiler.set_stance("force_eager"):
         run_command("", module.PLAN, module.train, export, asked)
@@ -104,7 +105,7 @@ def test_a_training_goes_on_from_what_ships(module: ModuleType, work: Path, tmp_
 
 def test_a_training_beside_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     model = nn.Linear(2, 1)
-    one = lambda beside: Training(model, Plan(1.0, learning_rate=0.1, batch=1, samples=1), tmp_path, beside)  # noqa: E731
+    one = partial(Training, model, Plan(1.0, learning_rate=0.1, batch=1, samples=1), tmp_path)
     one("a VAE").run(lambda _: model(torch.ones(1, 2)).sum(), lambda *_: {})
     one("a VAE")
     with pytest.raises(ValueError, match="beside another"):

@@ -1,7 +1,7 @@
 """The inpainting checkpoint: the depth checkpoint's UNet, shown the mask and the masked picture instead of depth; trained on.
 
 python -m tools.demo_family.inpainting_checkpoint --export
-python -m tools.demo_family.inpainting_checkpoint --minutes 7 --export --further      goes on from the UNet that ships
+python -m tools.demo_family.inpainting_checkpoint --minutes 8 --export --further      goes on from the UNet that ships
 
 train, or resume what was begun, and write models/Stable-diffusion/demo-inpainting.safetensors. What is large in it is stored as float8;
 the text encoder beside it is rounded so from the beginning, so that the UNet learns with what is in the file.

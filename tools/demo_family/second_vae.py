@@ -7,7 +7,6 @@ Its name begins with no checkpoint's, so that "Automatic" does not take it.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from tools.demo_family.looks import poster
 from tools.demo_family.networks import load_base, with_vae
 from tools.demo_family.sampling import draw, save_sheet
 from tools.demo_family.training import Plan, Training, run_command
+from tools.demo_family.vae import psnr
 from webui.core.paths import PROGRAM
 from webui.engine.families.layout import VAE
 
@@ -58,8 +58,7 @@ def train(plan: Plan, work: Path) -> dict[str, torch.Tensor]:
         drawn, target = decoded(latents[rows]), wished(rows)
         made = torch.cat([draw(base.unet, base, list(SHEET_CAPTIONS), seed=seed) for seed in (3, 4)])
         save_sheet([as_tensor(data.pixels[:6], base.device), target[:6], drawn[:6].clamp(-1, 1), made], folder / f"sheet_{step:06}.png")
-        error = float((drawn.clamp(-1, 1) - target).square().mean())
-        return {"held_out": round(float(loss_between(drawn, target)), 5), "psnr": round(10 * math.log10(4 / error), 2)}
+        return {"held_out": round(float(loss_between(drawn, target)), 5), "psnr": round(psnr(drawn.clamp(-1, 1), target)["psnr"], 2)}
 
     decoder.train().requires_grad_(True)
     return Training(decoder, plan, folder, mark_of(base.vae)).run(loss_of, report)
